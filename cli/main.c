@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+const struct command *const commands[] = {
+#define COMMAND(name) &command_##name,
+#include "cli/commands.def"
+#undef COMMAND
+	NULL,
+};
+
+static const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; commands[i]; i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+int cli_usage(const struct invocation *invocation, const char *format, ...)
+{
+	const char *name = invocation->command->name;
+	fprintf(stderr, "ramet %s: ", name);
+	va_list args;
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "; 'ramet %s --help' shows how it is used.\n", name);
+	return EXIT_USAGE;
+}
+
+static void report(const struct invocation *invocation, const struct ramet_error *err)
+{
+	if (!invocation->json) {
+		fprintf(stderr, "ramet %s: %s.\n", invocation->command->name, err->message);
+		return;
+	}
+	/* A file's name need not be UTF-8, JSON must be: what is not is left to the replacement. */
+	json_t *message = json_string(err->message);
+	if (!message)
+		message = json_string("an object whose name is not UTF-8 made the command fail; "
+				      "run it without --json to see it");
+	json_t *object = json_pack("{s:{s:s, s:s, s:o}}", "error", "command",
+		invocation->command->name, "code",
+		strerrorname_np(err->code) ? strerrorname_np(err->code) : "EIO", "message",
+		message);
+	if (object) {
+		json_dumpf(object, stderr, JSON_COMPACT);
+		fputc('\n', stderr);
+		json_decref(object);
+	}
+}
+
+static int run_command(const struct command *command, int argc, char **argv)
+{
+	struct invocation invocation = {.command = command};
+	struct ramet_error err = {0};
+	invocation.options = calloc(1, command->options_size ? command->options_size : 1);
+	if (!invocation.options) {
+		fprintf(stderr, "ramet %s: there is not enough memory.\n", command->name);
+		return EXIT_FAILED;
+	}
+	int status = options_parse(&invocation, argc, argv);
+	if (status == 0) {
+		int r = 0;
+		if (!command->no_store)
+			r = ramet_store_open(invocation.root, &invocation.store, &err);
+		if (r == 0)
+			r = command->run(&invocation, &err);
+		ramet_store_close(invocation.store);
+		/* Output that could not be written is a failure like any other. */
+		if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout))) {
+			err.code = errno;
+			snprintf(err.message, sizeof err.message,
+				"cannot write to standard output: %s", strerror(err.code));
+			r = -err.code;
+		}
+		if (r < 0)
+			report(&invocation, &err);
+		status = r < 0 ? EXIT_FAILED : r;
+	} else if (status < 0) {
+		status = EXIT_OK; /* --help was asked for and shown */
+	}
+	for (const struct option_spec *o = command->options; o && o->name; o++)
+		if (o->kind == OPTION_LIST)
+			free(((struct string_list *)((char *)invocation.options + o->offset))
+					->items);
+	free((void *)invocation.arguments);
+	free(invocation.options);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "help";
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+		name = "help";
+	if (strcmp(name, "--version") == 0) {
+		printf("ramet %s\n", ramet_version());
+		return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
+	}
+	const struct command *command = command_find(name);
+	if (!command) {
+		fprintf(stderr, "ramet: there is no command '%s'; 'ramet help' lists them.\n",
+			name);
+		return EXIT_USAGE;
+	}
+	int status = run_command(command, argc > 1 ? argc - 2 : 0, argv + (argc > 1 ? 2 : 1));
+	return argc > 1 ? status : EXIT_USAGE;
+}

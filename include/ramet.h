@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ramet: disks for microVM fleets.
+ *
+ * Conventions of the whole interface:
+ *  - Functions return 0, or a negative errno and one sentence in *err: what was being done, to
+ *    which object, why it failed and, where there is one, what to do. err may be NULL.
+ *  - The library never prints, never exits and installs no signal handler.
+ *  - Strings handed in are borrowed for the call; strings handed out belong to the library and
+ *    live as long as their documentation says.
+ *  - Sizes are bytes, times are seconds, unless a name says otherwise.
+ *  - A struct ramet_store may be used by one thread at a time. Different stores (of the same
+ *    folder too) may be used by different threads and processes at once.
+ */
+#ifndef RAMET_H
+#define RAMET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RAMET_API __attribute__((visibility("default")))
+
+/* A failure: a positive errno and its sentence. Start with {0}. */
+struct ramet_error {
+	int code;
+	char message[2048];
+};
+
+/* The version of the library, "MAJOR.MINOR.PATCH". Static. */
+RAMET_API const char *ramet_version(void);
+
+/* ------------------------------------------------------------------------------------------- */
+/* The store: what images and forks there are.                                                  */
+
+struct ramet_store;
+
+/*
+ * Open the store at root, making it when it is not there. root NULL means $RAMET_ROOT, then
+ * /var/lib/ramet for root, $XDG_DATA_HOME/ramet or ~/.local/share/ramet for anyone else.
+ * Whatever a killed process left half made is rolled back first.
+ * Errors: ENOENT, EACCES, ENOSPC, EUCLEAN (the catalogue is damaged), ENOTSUP (newer format).
+ */
+RAMET_API int ramet_store_open(const char *root, struct ramet_store **out, struct ramet_error *err);
+RAMET_API void ramet_store_close(struct ramet_store *store);
+
+/* The folder the store is in: absolute, lives as long as the store. */
+RAMET_API const char *ramet_store_root(const struct ramet_store *store);
+
+/* ------------------------------------------------------------------------------------------- */
+/* Building an image from a tree.                                                               */
+
+/* A folder or file of the host that takes the place of target in the image. */
+struct ramet_bind {
+	const char *source; /* a path on the host */
+	const char *target; /* an absolute path in the image; missing parents are made */
+	bool read_only;     /* the guest sees target as a read-only mount */
+};
+
+/* One step of a long operation. Called from the calling thread, at most about 20 times a second. */
+struct ramet_progress {
+	const char *step; /* "walk", "write", "sync"; static */
+	uint64_t done;    /* entries for "walk", bytes of content for "write" */
+	uint64_t total;   /* 0 while it is not known */
+};
+typedef void (*ramet_progress_fn)(void *ctx, const struct ramet_progress *progress);
+
+struct ramet_build_options {
+	const char *source;      /* a directory */
+	const char *output;      /* the image file; replaced only when the new one is whole */
+	const char *format;      /* "squashfs" (also for NULL) or "ext4" */
+	const char *compression; /* squashfs: gzip, xz, lz4, zstd, each with an optional ":LEVEL";
+				    NULL: zstd:3. ext4: must be NULL */
+	const struct ramet_bind *binds;
+	size_t bind_count;
+	uint64_t size; /* ext4: bytes of the device, 0: as small as the content allows */
+	bool init;     /* put ramet's guest init at /sbin/overlay-init */
+	ramet_progress_fn progress; /* may be NULL */
+	void *progress_ctx;
+};
+
+struct ramet_build_result {
+	uint64_t entries;       /* files, directories, links, devices */
+	uint64_t content_bytes; /* sum of the files' sizes, hard links once */
+	uint64_t bytes_read;    /* really read; holes are not */
+	uint64_t bytes_written; /* the image's size; for a sparse ext4 what is allocated */
+	uint64_t image_bytes;   /* the image file's length */
+	double walk_seconds, write_seconds, sync_seconds;
+};
+
+/*
+ * Build an image. store NULL: the image is written but not listed anywhere. The same tree gives
+ * the same bytes; the superblock's time is $SOURCE_DATE_EPOCH, or the newest time in the tree.
+ * Errors: ENOENT, EACCES, EINVAL (options), ESTALE (a file changed or vanished during the walk),
+ * ENOSPC, EFBIG.
+ */
+RAMET_API int ramet_build(struct ramet_store *store, const struct ramet_build_options *options,
+	struct ramet_build_result *result, struct ramet_error *err);
+
+/* ------------------------------------------------------------------------------------------- */
+/* Forks.                                                                                       */
+
+struct ramet_fork_options {
+	const char *base; /* an image file */
+	const char *name; /* [A-Za-z0-9][A-Za-z0-9._-]*, at most 64 bytes */
+	unsigned count;   /* 0: one fork called name; N: name-1 .. name-N, all or none */
+	uint64_t size;    /* bytes of the volume; 0: 10 GiB (overlay) or the base's size (clone) */
+	const char *provider; /* "auto" (also for NULL), or a name from ramet_doctor */
+};
+
+struct ramet_fork_result {
+	const char *provider; /* static */
+	const char *mode;     /* "overlay" or "clone"; static */
+	char reason[512];     /* why this provider, one sentence */
+};
+
+/*
+ * Make one fork or many. When it returns 0 every fork is on disk, whole; otherwise none is there.
+ * Errors: EEXIST, ENOENT, EINVAL, ENOSPC, EMEDIUMTYPE (base is no image, or a truncated one),
+ * EOPNOTSUPP (the provider asked for cannot serve, and why).
+ */
+RAMET_API int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *options,
+	struct ramet_fork_result *result, struct ramet_error *err);
+
+/* What is known of one fork. Strings live until the callback returns. */
+struct ramet_fork_info {
+	const char *name, *base, *format, *mode, *provider,
+		*volume;        /* volume: path of the device */
+	const char *base_state; /* "unchanged", "changed" or "missing" */
+	uint64_t size;          /* bytes the guest sees */
+	uint64_t allocated;     /* bytes really taken on the host */
+	int64_t created;        /* seconds since the epoch */
+	int holder;             /* pid that runs it, 0 when nobody does */
+};
+struct ramet_image_info {
+	const char *path, *format, *state; /* state: "unchanged", "changed" or "missing" */
+	uint64_t size;
+	uint64_t forks; /* how many forks stand on it */
+	int64_t created;
+};
+typedef int (*ramet_fork_fn)(void *ctx, const struct ramet_fork_info *info);
+typedef int (*ramet_image_fn)(void *ctx, const struct ramet_image_info *info);
+
+/* Call each for every fork (by name; numbers in names in order), or for name alone when it is not
+ * NULL. A non-zero answer from each ends the listing and is returned. Errors: ENOENT. */
+RAMET_API int ramet_forks(struct ramet_store *store, const char *name, ramet_fork_fn each,
+	void *ctx, struct ramet_error *err);
+RAMET_API int ramet_images(
+	struct ramet_store *store, ramet_image_fn each, void *ctx, struct ramet_error *err);
+
+/* Remove a fork and its volume. Errors: ENOENT, EBUSY (in use: the holder's pid is named). */
+RAMET_API int ramet_remove(struct ramet_store *store, const char *name, struct ramet_error *err);
+
+/* ------------------------------------------------------------------------------------------- */
+/* Running a fork.                                                                              */
+
+struct ramet_run_options {
+	const char *name;
+	const char *kernel;  /* vmlinux or vmlinuz */
+	const char *modules; /* a /lib/modules/VERSION folder, or NULL: all is built in */
+	const char *vmm;     /* "auto" (also for NULL), "firecracker" or "qemu" */
+	const char *const
+		*argv;       /* the guest's command, NULL-terminated; NULL: the image's own init */
+	bool ram;            /* overlay mode: keep the writes in memory, leave the volume alone */
+	bool in_image_init;  /* boot /sbin/overlay-init of the base instead of an initramfs */
+	unsigned vcpus;      /* 0: 1 */
+	unsigned memory_mib; /* 0: 512 */
+	unsigned timeout;    /* seconds, 0: none */
+	const char *append;  /* more kernel arguments, or NULL */
+	bool verbose;        /* the kernel's messages are shown */
+	int console_in;      /* fd given to the guest as console input, -1: none */
+	int console_out;     /* fd that gets the guest's console */
+	int stop_fd;         /* readable: end the VM cleanly (a signalfd, an eventfd), -1: none */
+};
+
+struct ramet_run_result {
+	int exit_status; /* the command's, 128 + N when signal N ended it; 0 without a command
+				   when the guest powered off */
+	const char *vmm; /* "firecracker" or "qemu"; static */
+	const char *accelerator; /* "kvm" or "tcg"; static */
+	bool timed_out, stopped; /* why it ended, when it was not by itself */
+};
+
+/*
+ * Run a fork until its VM ends. The fork is locked meanwhile, by this process and by the VMM.
+ * Errors: ENOENT, EBUSY (in use, with the holder's pid), ETIMEDOUT, EPROTO (the guest ended
+ * without saying how: a panic, a crash), ECONNRESET (the VMM died), EOPNOTSUPP.
+ */
+RAMET_API int ramet_run(struct ramet_store *store, const struct ramet_run_options *options,
+	struct ramet_run_result *result, struct ramet_error *err);
+
+/* A Firecracker configuration file for the fork, JSON, malloc()ed: the caller frees *json.
+ * console_*, stop_fd, timeout and vmm are not used. */
+RAMET_API int ramet_config(struct ramet_store *store, const struct ramet_run_options *options,
+	char **json, struct ramet_error *err);
+
+/* ------------------------------------------------------------------------------------------- */
+/* What a fork changed.                                                                         */
+
+struct ramet_diff_options {
+	const char *name;
+	const char *form; /* "list" (also for NULL), "json", "tar" or "patch" */
+	const char *const
+		*paths; /* NULL-terminated absolute paths that limit the answer, or NULL */
+	int fd;         /* where the answer goes */
+	bool progress;
+};
+
+struct ramet_diff_result {
+	uint64_t added, modified, deleted, retyped;
+	uint64_t omitted; /* changes that the form cannot express (patch: owners, devices...) */
+	bool journal_replayed; /* the VM did not unmount; its journal was replayed in memory */
+};
+
+/*
+ * Say what a fork changed. The volume is parsed in a sandboxed child and never written to.
+ * On failure what was written to fd is not whole and must be thrown away.
+ * Errors: ENOENT, EBUSY (the fork runs), EUCLEAN (damaged by the guest, with what is damaged),
+ * ESTALE (the base is not the one the fork was made of), EPIPE, ENOSPC.
+ */
+RAMET_API int ramet_diff(struct ramet_store *store, const struct ramet_diff_options *options,
+	struct ramet_diff_result *result, struct ramet_error *err);
+
+/* ------------------------------------------------------------------------------------------- */
+/* What this host can do.                                                                       */
+
+struct ramet_finding {
+	const char *name; /* "kvm", "firecracker", "reflink", ...; static */
+	bool ok;
+	const char *detail; /* what was found; lives until the callback returns */
+	const char *advice; /* what to do when it is not ok, or "" */
+};
+typedef int (*ramet_finding_fn)(void *ctx, const struct ramet_finding *finding);
+
+/* Probe the host and the store's filesystem. recommended gets the provider that "auto" would take
+ * for an ext4 base; static. */
+RAMET_API int ramet_doctor(struct ramet_store *store, ramet_finding_fn each, void *ctx,
+	const char **recommended, struct ramet_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Image formats: one file each for the writer and the reader, one line in the table of image.c.
+ */
+#ifndef IMAGE_IMAGE_H
+#define IMAGE_IMAGE_H
+
+#include "base/error.h"
+#include "image/fs.h"
+
+struct tree;
+
+struct image_options {
+	const char *compression;    /* NULL: the format's default */
+	uint64_t size;              /* bytes of the device, 0: as small as the content allows */
+	ramet_progress_fn progress; /* may be NULL */
+	void *progress_ctx;
+};
+
+struct image_figures {
+	uint64_t bytes_read;  /* content really read; holes are not */
+	uint64_t image_bytes; /* the file's length */
+};
+
+struct image_format {
+	const char *name;    /* "squashfs" */
+	const char *summary; /* for help: one line */
+	/* Write tree into the empty file fd. Reads each source file once, and fails with -ESTALE and
+	 * its name when it is not what the walk saw. */
+	int (*write)(struct tree *tree, int fd, const struct image_options *options,
+		struct image_figures *figures, struct ramet_error *err);
+	/* Whether the file looks like this format (its magic). */
+	bool (*probe)(int fd);
+	/* *bytes: how long an image of this format says it is; a shorter file is truncated. */
+	int (*length)(int fd, uint64_t *bytes, struct ramet_error *err);
+	/* Open a view. fd is borrowed and must stay open as long as the view. Uses pread() on it and
+	 * nothing else that a sandbox would refuse. */
+	int (*open)(int fd, struct fs **fs, struct ramet_error *err);
+};
+
+/* The table, ended by NULL. */
+extern const struct image_format *const image_formats[];
+
+/* By name, or NULL. */
+const struct image_format *image_format_find(const char *name);
+
+/*
+ * What format is this file? -EMEDIUMTYPE and a sentence for path when it is none, or is shorter
+ * than it says.
+ */
+int image_identify(
+	int fd, const char *path, const struct image_format **format, struct ramet_error *err);
+
+/* The formats. */
+extern const struct image_format image_squashfs, image_ext4;
+
+#endif
