@@ -1,0 +1,111 @@
+#!/bin/sh
+# The N-th allocation fails, then the N-th write, for N = 1, 2, 3 ... until a run meets no failure:
+# each run ends in one sentence or in success, never in a crash, and leaves nothing half made.
+# $FAULT_STRIDE (default 1) skips runs where time is short.
+. "$(dirname "$0")/lib.sh"
+need unsquashfs e2fsck
+[ -e "${FAULT:-}" ] || { echo "1..0 # SKIP the fault library is not built"; exit 0; }
+case $(nm -D "$RAMET" 2> /dev/null) in
+  *__asan_init*) echo "1..0 # SKIP the address sanitizer has an allocator of its own"; exit 0 ;;
+esac
+
+mkdir -p "$scratch/tree/folder"
+echo hello > "$scratch/tree/file"
+ln "$scratch/tree/file" "$scratch/tree/folder/link"
+ln -s ../file "$scratch/tree/folder/symlink"
+head -c 300000 /dev/urandom > "$scratch/tree/folder/data"
+setfattr -n user.name -v value "$scratch/tree/file" 2> /dev/null || true
+export RAMET_FAULT RAMET_FAULT_STATE="$scratch/state"
+
+# faults NAME KIND JUDGE COMMAND...: run COMMAND with the N-th failure for all N. JUDGE is called
+# after each run with its status.
+faults() {
+  name=$1 kind=$2 judge=$3
+  shift 3
+  n=1 bad=""
+  while [ -z "$bad" ]; do
+    RAMET_FAULT=$kind:$n
+    before
+    status=0
+    LD_PRELOAD=$FAULT "$@" > "$scratch/.out" 2> "$scratch/.err" || status=$?
+    met=$(od -An -tu1 -N1 "$scratch/state" | tr -d ' ')
+    case $status in
+      0) ;;
+      1) [ "$(wc -l < "$scratch/.err")" = 1 ] || bad="$kind $n: not one sentence: $(cat "$scratch/.err")" ;;
+      *) bad="$kind $n: status $status: $(cat "$scratch/.err")" ;;
+    esac
+    [ -n "$bad" ] || bad=$($judge "$status" 2>&1) || bad="$kind $n (status $status): $bad $(cat "$scratch/.err")"
+    [ "$met" = 1 ] || break
+    n=$((n + ${FAULT_STRIDE:-1}))
+  done
+  if [ -n "$bad" ]; then
+    not_ok "$name ($kind)" "$bad"
+  elif [ "$n" = 1 ]; then
+    not_ok "$name ($kind)" "no failure was met at all"
+  else
+    echo "# $n runs"
+    ok "$name ($kind)"
+  fi
+}
+
+before() { rm -f "$scratch/image"* "$scratch/tree/.image"*; }
+judge_squashfs() {
+  if [ "$1" = 0 ]; then
+    unsquashfs -s "$scratch/image.squashfs" > /dev/null
+  else
+    [ ! -e "$scratch/image.squashfs" ] || unsquashfs -s "$scratch/image.squashfs" > /dev/null
+  fi
+}
+judge_ext4() {
+  [ "$1" != 0 ] || [ -e "$scratch/image.ext4" ] || { echo "no image"; return 1; }
+  [ ! -e "$scratch/image.ext4" ] || e2fsck -fn "$scratch/image.ext4"
+}
+unset RAMET_FAULT
+"$RAMET" build "$scratch/tree" "$scratch/base.squashfs" > /dev/null || not_ok "a base can be built"
+for kind in allocation write; do
+  faults "build of squashfs survives every failure" "$kind" judge_squashfs \
+    "$RAMET" build "$scratch/tree" "$scratch/image.squashfs"
+  faults "build of ext4 survives every failure" "$kind" judge_ext4 \
+    "$RAMET" build "$scratch/tree" "$scratch/image.ext4" --format ext4
+done
+
+# A fork that was reported is whole; one that failed is not there, and its name is free.
+before() { (unset RAMET_FAULT; "$RAMET" rm f-1 f-2 > /dev/null 2>&1 || true); }
+judge_fork() {
+  (
+    unset RAMET_FAULT
+    names=$("$RAMET" ls --names | tr '\n' ' ')
+    if [ "$1" = 0 ]; then
+      [ "$names" = "f-1 f-2 " ] || { echo "listed: $names"; exit 1; }
+    else
+      [ -z "$names" ] || { echo "listed after a failure: $names"; exit 1; }
+      [ -z "$(ls "$RAMET_ROOT/forks")" ] || { echo "left behind: $(ls "$RAMET_ROOT/forks")"; exit 1; }
+    fi
+    for volume in "$RAMET_ROOT"/forks/*/volume*; do
+      [ ! -e "$volume" ] || e2fsck -fn "$volume" || exit 1
+    done
+  )
+}
+for kind in allocation write; do
+  faults "fork survives every failure" "$kind" judge_fork \
+    "$RAMET" fork "$scratch/base.squashfs" f --count 2 --size 64M
+done
+unset RAMET_FAULT
+"$RAMET" rm f-1 f-2 > /dev/null 2>&1
+
+# The answer is right or there is none.
+before() { :; }
+"$RAMET" fork "$scratch/base.squashfs" changed --size 64M > /dev/null
+volume=$(echo "$RAMET_ROOT"/forks/changed/volume*)
+printf 'mkdir root\nmkdir work\ncd root\nwrite %s new\n' "$scratch/tree/file" |
+  debugfs -w -f - "$volume" > /dev/null 2>&1
+judge_diff() {
+  [ "$1" != 0 ] || [ "$(cat "$scratch/.out")" = "A /new" ] || { cat "$scratch/.out"; return 1; }
+}
+judge_any() { :; }
+for kind in allocation write; do
+  faults "diff survives every failure" "$kind" judge_diff "$RAMET" diff changed
+  faults "diff --tar survives every failure" "$kind" judge_any "$RAMET" diff changed --tar "$scratch/out.tar"
+  faults "diff --patch survives every failure" "$kind" judge_any "$RAMET" diff changed --patch
+done
+finish
