@@ -10,6 +10,8 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "store/batch.h"
+#include "store/catalogue.h"
 
 /* The folder to use when none was named. */
 static int default_root(struct text *path, struct ramet_error *err)
@@ -47,38 +49,75 @@ static int make_folders(char *path)
 	}
 }
 
+static int open_folder(struct ramet_store *store, const char *path, struct ramet_error *err)
+{
+	store->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	store->root = realpath(path, NULL);
+	if (store->dirfd < 0 || !store->root)
+		return error_errno(err, errno, "cannot open the store's folder %s", path);
+	if (mkdirat(store->dirfd, "forks", 0755) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "cannot make the folder %s/forks", store->root);
+	store->forks_fd = openat(store->dirfd, "forks", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->forks_fd < 0)
+		return error_errno(err, errno, "cannot open the folder %s/forks", store->root);
+	store->makers_fd = openat(store->dirfd, "makers", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (store->makers_fd < 0)
+		return error_errno(err, errno, "cannot open %s/makers", store->root);
+	return 0;
+}
+
+static int open_at(struct ramet_store *store, char *path, struct ramet_error *err)
+{
+	int r = make_folders(path);
+	if (r < 0)
+		return error_errno(err, -r, "cannot make the store's folder %s", path);
+	r = open_folder(store, path, err);
+	if (r == 0)
+		r = catalogue_open(store, err);
+	if (r < 0)
+		return r;
+	/* What cannot be undone now, on a full disk say, is not seen and harms nobody; and the
+	 * store must open for a fork to be removed. */
+	struct ramet_error failure = {0};
+	r = store_recover(store, &failure);
+	if (r != -EUCLEAN && r != -ENOMEM)
+		return 0;
+	return error_set(err, -r, "%s", failure.message);
+}
+
 int ramet_store_open(const char *root, struct ramet_store **out, struct ramet_error *err)
 {
 	_cleanup_text_ struct text path = {0};
+	int r = 0;
 	if (root)
 		text_append(&path, root);
-	else if (default_root(&path, err) < 0)
-		return -err->code;
+	else
+		r = default_root(&path, err);
+	if (r < 0)
+		return r;
 	if (path.failed)
 		return error_memory(err);
 	if (path.length == 0)
 		return error_set(err, EINVAL, "the store's folder is named by an empty string");
-	int r = make_folders(path.data);
-	if (r < 0)
-		return error_errno(err, -r, "cannot make the store's folder %s", path.data);
-	struct ramet_store *store = calloc(1, sizeof *store);
+	struct ramet_store *store = malloc(sizeof *store);
 	if (!store)
 		return error_memory(err);
-	store->dirfd = open(path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	store->root = realpath(path.data, NULL);
-	if (store->dirfd < 0 || !store->root) {
-		r = error_errno(err, errno, "cannot open the store's folder %s", path.data);
+	*store = (struct ramet_store){.dirfd = -1, .forks_fd = -1, .makers_fd = -1};
+	r = open_at(store, path.data, err);
+	if (r < 0)
 		ramet_store_close(store);
-		return r;
-	}
-	*out = store;
-	return 0;
+	else
+		*out = store;
+	return r;
 }
 
 void ramet_store_close(struct ramet_store *store)
 {
 	if (!store)
 		return;
+	catalogue_close(store);
+	cleanup_close(&store->makers_fd);
+	cleanup_close(&store->forks_fd);
 	cleanup_close(&store->dirfd);
 	free(store->root);
 	free(store);

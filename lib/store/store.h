@@ -1,12 +1,97 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: a folder with the catalogue of images and forks, and the forks' own folders.
+ *
+ *   ROOT/catalogue.db     SQLite, WAL (catalogue.h)
+ *   ROOT/forks/NAME/      what belongs to one fork: its volume, its lock, later its sockets
+ *   ROOT/makers           byte N of it is locked while batch N is being made or removed (batch.h)
+ *   ROOT/templates/       blank volumes, made once per size (volume/template.h)
+ */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include <stdint.h>
+#include <sys/types.h>
+
 #include "base/error.h"
+
+struct sqlite3;
 
 struct ramet_store {
 	char *root; /* absolute */
-	int dirfd;
+	int dirfd;  /* ROOT */
+	int forks_fd;
+	int makers_fd;
+	struct sqlite3 *db;
 };
+
+/* What the catalogue knows of one fork. */
+struct store_fork {
+	int64_t id;
+	char *name;
+	char *base;             /* absolute path of the image */
+	char *format;           /* of the image: "squashfs", "ext4" */
+	char *read_only_paths;  /* of the image: absolute paths in it, one a line; "" for none */
+	char *mode;             /* "overlay" or "clone" */
+	char *provider;         /* "file", "reflink" */
+	char *folder;           /* absolute path of the fork's folder */
+	char *volume;           /* absolute path of the fork's writable device */
+	uint64_t size;          /* bytes of the volume */
+	int64_t created;        /* seconds since the epoch */
+	const char *base_state; /* "unchanged", "changed" or "missing"; static */
+};
+
+/* -ENOENT when there is no such fork. */
+int store_fork_find(struct ramet_store *store, const char *name, struct store_fork *fork,
+	struct ramet_error *err);
+void store_fork_free(struct store_fork *fork);
+#define _cleanup_fork_ __attribute__((cleanup(store_fork_free)))
+
+/* -ESTALE and a sentence unless the base is the file that the fork was made of. */
+int store_fork_check_base(const struct store_fork *fork, struct ramet_error *err);
+
+/* All forks, sorted by name with the numbers in names in order. */
+struct store_forks {
+	struct store_fork *items;
+	size_t count, capacity;
+};
+int store_forks_list(struct ramet_store *store, struct store_forks *forks, struct ramet_error *err);
+void store_forks_free(struct store_forks *forks);
+#define _cleanup_forks_ __attribute__((cleanup(store_forks_free)))
+
+/*
+ * The lock of a fork: whoever runs, reads or removes a fork holds it. It belongs to the open file
+ * (an open file description lock), not to the process: a child that inherits fd holds the fork as
+ * long as it lives, also when its parent was killed. fd is close-on-exec until the caller clears
+ * that. Closing the last copy of fd, or the death of all that have it, gives the fork free.
+ */
+struct store_lock {
+	int fd;
+};
+#define STORE_LOCK_NONE \
+	{ \
+		.fd = -1 \
+	}
+
+/* -EBUSY, naming the holder's pid, when somebody has it; -ENOENT. */
+int store_fork_lock(struct ramet_store *store, const char *name, struct store_lock *lock,
+	struct ramet_error *err);
+/* Put one more pid in the lock's file: it is named as the holder when the first one is gone. */
+int store_lock_add_holder(const struct store_lock *lock, pid_t pid);
+/* Give the lock free, unless a child still has a copy of fd. */
+void store_lock_release(struct store_lock *lock);
+#define _cleanup_lock_ __attribute__((cleanup(store_lock_release)))
+
+/* Who holds the fork: a pid, 0 nobody, -1 somebody whose pid is not to be found out. */
+pid_t store_fork_holder(struct ramet_store *store, const char *name);
+
+/*
+ * Put an image into the catalogue. path is made absolute; format is the name of an image format;
+ * read_only_paths: absolute paths in the image that the guest mounts read-only, one a line, or
+ * NULL for none. An image that is there already, unchanged, keeps its row and takes
+ * read_only_paths.
+ */
+int store_image_add(struct ramet_store *store, const char *path, const char *format,
+	const char *read_only_paths, struct ramet_error *err);
 
 #endif
