@@ -189,8 +189,8 @@ int store_batch_folder(struct store_batch *batch, unsigned index, struct ramet_e
 
 static int sync_folder(struct store_batch *batch, const char *name)
 {
-	_cleanup_close_ int fd =
-		openat(batch->store->forks_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(
+		batch->store->forks_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
@@ -199,7 +199,8 @@ static int sync_files(struct store_batch *batch, struct ramet_error *err)
 	int forks = batch->store->forks_fd, r = 0;
 	if (!batch->sync_each && syncfs(forks) < 0)
 		r = -errno;
-	for (unsigned i = 0; batch->sync_each && r == 0 && i < store_plan_count(&batch->plan); i++) {
+	for (unsigned i = 0; batch->sync_each && r == 0 && i < store_plan_count(&batch->plan);
+		i++) {
 		char name[STORE_NAME_SIZE];
 		store_plan_name(&batch->plan, i, name);
 		r = sync_folder(batch, name);
@@ -253,7 +254,8 @@ static int erase_folder(struct ramet_store *store, const char *name, struct rame
 	if (fchmodat(store->forks_fd, name, FOLDER_UNFINISHED, 0) < 0 && errno == ENOENT)
 		return 0;
 	int r = folder_remove(store->forks_fd, name);
-	return r < 0 ? error_errno(err, -r, "cannot remove the folder %s/forks/%s", store->root, name)
+	return r < 0 ? error_errno(
+			       err, -r, "cannot remove the folder %s/forks/%s", store->root, name)
 		     : 0;
 }
 

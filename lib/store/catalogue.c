@@ -20,7 +20,12 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
-enum { SCHEMA_VERSION = 1, APPLICATION_ID = 0x72616d74 /* "ramt" */, BUSY_MS = 10000, WAL_PAGES = 200 };
+enum {
+	SCHEMA_VERSION = 1,
+	APPLICATION_ID = 0x72616d74 /* "ramt" */,
+	BUSY_MS = 10000,
+	WAL_PAGES = 200
+};
 
 /* %s: STRICT where SQLite knows it (3.37). AUTOINCREMENT: an id is never used again, so a process
  * that looked a fork up cannot take a newer one of the same name for it. */

@@ -18,8 +18,8 @@ int catalogue_prepare(struct ramet_store *store, sqlite3_stmt **statement, struc
 /* 1: there is a row, 0: the end, or a negative errno. */
 int catalogue_step(struct ramet_store *store, sqlite3_stmt *statement, struct ramet_error *err);
 /* A statement that answers no rows. */
-int catalogue_run(
-	struct ramet_store *store, struct ramet_error *err, const char *sql, const char *types, ...);
+int catalogue_run(struct ramet_store *store, struct ramet_error *err, const char *sql,
+	const char *types, ...);
 /* The one number that the statement answers; 0 when it answers no row. */
 int catalogue_number(struct ramet_store *store, int64_t *number, struct ramet_error *err,
 	const char *sql, const char *types, ...);

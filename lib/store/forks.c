@@ -65,8 +65,8 @@ int store_fork_find(struct ramet_store *store, const char *name, struct store_fo
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return error_set(
-			err, ENOENT, "there is no fork called %s in the store %s", name, store->root);
+		return error_set(err, ENOENT, "there is no fork called %s in the store %s", name,
+			store->root);
 	return read_row(store, query, fork, err);
 }
 
@@ -86,7 +86,8 @@ int store_fork_check_base(const struct store_fork *fork, struct ramet_error *err
 
 static int compare_names(const void *a, const void *b)
 {
-	return strverscmp(((const struct store_fork *)a)->name, ((const struct store_fork *)b)->name);
+	return strverscmp(
+		((const struct store_fork *)a)->name, ((const struct store_fork *)b)->name);
 }
 
 int store_forks_list(struct ramet_store *store, struct store_forks *forks, struct ramet_error *err)

@@ -61,10 +61,11 @@ static int refuse(const char *name, int fd, struct ramet_error *err)
 
 static int open_lock(struct ramet_store *store, const char *name, struct ramet_error *err)
 {
-	_cleanup_close_ int folder =
-		openat(store->forks_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int fd = folder < 0 ? -1
-			    : openat(folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int folder = openat(
+		store->forks_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = folder < 0
+			 ? -1
+			 : openat(folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_errno(err, errno, "cannot open the lock of fork %s", name);
 	return fd;
@@ -121,10 +122,11 @@ void store_lock_release(struct store_lock *lock)
 
 pid_t store_fork_holder(struct ramet_store *store, const char *name)
 {
-	_cleanup_close_ int folder =
-		openat(store->forks_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	_cleanup_close_ int fd =
-		folder < 0 ? -1 : openat(folder, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int folder = openat(
+		store->forks_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd = folder < 0 ? -1
+					    : openat(folder, "lock",
+						      O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	struct flock range = whole_file();
 	if (fd < 0 || fcntl(fd, F_OFD_GETLK, &range) < 0 || range.l_type == F_UNLCK)
 		return 0;

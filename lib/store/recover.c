@@ -72,7 +72,8 @@ static int erase_dead(struct ramet_store *store, struct ramet_error *err)
 		r = batch_erase(store, id, err);
 		batch_unlock(store, id);
 		if (r < 0)
-			return error_prefix(err, "cannot undo what a killed process left half made");
+			return error_prefix(
+				err, "cannot undo what a killed process left half made");
 	}
 }
 
