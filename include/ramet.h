@@ -90,6 +90,8 @@ struct ramet_build_result {
 	uint64_t bytes_written; /* the image's size; for a sparse ext4 what is allocated */
 	uint64_t image_bytes;   /* the image file's length */
 	double walk_seconds, write_seconds, sync_seconds;
+	uint64_t omitted_xattrs; /* attributes that the format cannot hold (POSIX ACLs in squashfs)
+				    or nobody knows how to keep */
 };
 
 /*

@@ -18,8 +18,9 @@ struct image_options {
 };
 
 struct image_figures {
-	uint64_t bytes_read;  /* content really read; holes are not */
-	uint64_t image_bytes; /* the file's length */
+	uint64_t bytes_read;     /* content really read; holes are not */
+	uint64_t image_bytes;    /* the file's length */
+	uint64_t omitted_xattrs; /* attributes that the format cannot hold */
 };
 
 struct image_format {

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/cli.h"
+
+struct build_options {
+	const char *format, *compression;
+	struct string_list binds;
+	uint64_t size;
+	bool init;
+};
+
+static const struct option_spec options[] = {
+	OPTION(STRING, struct build_options, format, "format", "squashfs|ext4",
+		"the image's format (default: by the image's name, then squashfs)"),
+	OPTION(STRING, struct build_options, compression, "compression", "WORD[:LEVEL]",
+		"squashfs: gzip, xz, lz4 or zstd (default zstd:3)"),
+	OPTION(LIST, struct build_options, binds, "bind", "SRC:DST[:ro]",
+		"put the folder or file SRC at DST; may be given many times"),
+	OPTION(SIZE, struct build_options, size, "size", "SIZE",
+		"ext4: the device's size (default: as small as the content allows)"),
+	OPTION(FLAG, struct build_options, init, "init", NULL,
+		"put ramet's guest init at /sbin/overlay-init"),
+	OPTION_END,
+};
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text), end_length = strlen(end);
+	return length > end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* "SRC:DST[:ro]": DST begins at the last ":/", so SRC may have colons in it. */
+static int parse_bind(char *word, struct ramet_bind *bind)
+{
+	bind->read_only = ends_with(word, ":ro");
+	if (bind->read_only)
+		word[strlen(word) - 3] = '\0';
+	char *target = NULL;
+	for (char *at = word; (at = strstr(at, ":/")); at++)
+		target = at;
+	if (!target || target == word)
+		return -EINVAL;
+	*target = '\0';
+	bind->source = word;
+	bind->target = target + 1;
+	return 0;
+}
+
+static void print_json(const struct ramet_build_options *build,
+	const struct ramet_build_result *result, const char *format)
+{
+	json_t *object = json_pack("{s:s, s:o?, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}",
+		"format", format, "image", json_string(build->output), "entries",
+		(json_int_t)result->entries, "content_bytes", (json_int_t)result->content_bytes,
+		"bytes_read", (json_int_t)result->bytes_read, "bytes_written",
+		(json_int_t)result->bytes_written, "image_bytes", (json_int_t)result->image_bytes,
+		"omitted_xattrs", (json_int_t)result->omitted_xattrs, "walk_seconds",
+		result->walk_seconds, "write_seconds", result->write_seconds, "sync_seconds",
+		result->sync_seconds);
+	if (!object)
+		return;
+	json_dumpf(object, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(object);
+}
+
+static void print_line(const struct ramet_build_options *build,
+	const struct ramet_build_result *result, const char *format)
+{
+	char content[32], image[32];
+	double seconds = result->walk_seconds + result->write_seconds + result->sync_seconds;
+	bool plain = strcmp(format, "ext4") == 0;
+	text_size(result->content_bytes, content);
+	text_size(plain ? result->bytes_written : result->image_bytes, image);
+	printf("%s -> %s %s", content, format, image);
+	if (plain)
+		printf(" (a device of %s)", text_size(result->image_bytes, content));
+	else if (result->content_bytes)
+		printf(" (%.1f %%)",
+			100.0 * (double)result->image_bytes / (double)result->content_bytes);
+	if (!plain)
+		printf(", %s", build->compression ? build->compression : "zstd:3");
+	printf(", %.1f s\n", seconds);
+	if (result->omitted_xattrs)
+		fprintf(stderr,
+			"ramet build: %llu extended attributes were left out: %s cannot hold them.\n",
+			(unsigned long long)result->omitted_xattrs, format);
+}
+
+static const char *choose_format(const struct build_options *given, const char *output)
+{
+	if (given->format)
+		return given->format;
+	return ends_with(output, ".ext4") ? "ext4" : "squashfs";
+}
+
+static int build_with_binds(
+	struct invocation *inv, struct ramet_bind *binds, char **words, struct ramet_error *err)
+{
+	const struct build_options *given = inv->options;
+	for (size_t i = 0; i < given->binds.count; i++) {
+		words[i] = strdup(given->binds.items[i]);
+		if (!words[i])
+			return error_memory(err);
+		if (parse_bind(words[i], &binds[i]) < 0)
+			return cli_usage(inv,
+				"--bind takes SRC:DST[:ro] with an absolute DST, not '%s'",
+				given->binds.items[i]);
+	}
+	struct cli_progress progress;
+	struct ramet_build_options build = {
+		.source = inv->arguments[0],
+		.output = inv->arguments[1],
+		.format = choose_format(given, inv->arguments[1]),
+		.compression = given->compression,
+		.binds = binds,
+		.bind_count = given->binds.count,
+		.size = given->size,
+		.init = given->init,
+		.progress = cli_progress_start(&progress, inv),
+		.progress_ctx = &progress,
+	};
+	/* A file size limit is to end in a sentence, not in a signal. */
+	signal(SIGXFSZ, SIG_IGN);
+	struct ramet_build_result result;
+	int r = ramet_build(inv->store, &build, &result, err);
+	cli_progress_end(&progress);
+	if (r < 0)
+		return r;
+	(inv->json ? print_json : print_line)(&build, &result, build.format);
+	return EXIT_OK;
+}
+
+static int build_run(struct invocation *inv, struct ramet_error *err)
+{
+	const struct build_options *given = inv->options;
+	struct ramet_bind *binds = calloc(given->binds.count + 1, sizeof *binds);
+	char **words = calloc(given->binds.count + 1, sizeof *words);
+	int r = binds && words ? build_with_binds(inv, binds, words, err) : error_memory(err);
+	for (size_t i = 0; words && i < given->binds.count; i++)
+		free(words[i]);
+	free(words);
+	free(binds);
+	return r;
+}
+
+const struct command command_build = {
+	.name = "build",
+	.arguments = "SOURCE IMAGE",
+	.summary = "Make an image from a directory",
+	.example = "ramet build ./rootfs base.squashfs --bind ./deps:/workspace/node_modules:ro",
+	.options = options,
+	.options_size = sizeof(struct build_options),
+	.least = 2,
+	.most = 2,
+	.has_json = true,
+	.run = build_run,
+};

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * source -> tree -> image. The output is opened first, without a name: so the walk can tell when
+ * it is about to take in the folder it writes to, and a name appears only once all is on disk.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/progress.h"
+#include "base/text.h"
+#include "image/image.h"
+#include "source/source.h"
+#include "store/store.h"
+
+struct build {
+	const struct ramet_build_options *options;
+	struct ramet_build_result *result;
+	const struct image_format *format;
+	struct outfile output;
+	struct tree *tree;
+	struct text read_only; /* paths in the image, a line each */
+};
+
+static void build_release(struct build *build)
+{
+	outfile_close(&build->output);
+	tree_free(build->tree);
+	text_free(&build->read_only);
+}
+
+static int choose_format(struct build *build, struct ramet_error *err)
+{
+	const char *name = build->options->format ? build->options->format : "squashfs";
+	build->format = image_format_find(name);
+	if (!build->format)
+		return error_set(err, EINVAL, "there is no image format '%s'", name);
+	return 0;
+}
+
+static int graft(struct build *build, const struct ramet_bind *bind,
+	const struct source_options *options, struct ramet_error *err)
+{
+	_cleanup_free_ char *resolved = NULL;
+	int r = tree_graft(build->tree, bind->source, bind->target, options, &resolved, err);
+	if (r < 0 || !bind->read_only)
+		return r;
+	if (strchr(resolved, '\n'))
+		return error_set(err, EINVAL,
+			"cannot bind %s read-only: its name in the image has a line break in it",
+			bind->source);
+	text_append(&build->read_only, resolved);
+	text_append(&build->read_only, "\n");
+	return build->read_only.failed ? error_memory(err) : 0;
+}
+
+static int walk(struct build *build, struct ramet_error *err)
+{
+	const struct ramet_build_options *options = build->options;
+	struct stat folder;
+	if (fstat(build->output.dirfd, &folder) < 0)
+		return error_errno(err, errno, "cannot look at the folder of %s", options->output);
+	struct meter meter = {
+		.report = options->progress, .ctx = options->progress_ctx, .step = "walk"};
+	uint64_t walked = 0;
+	const struct source_options source = {&folder, &meter, &walked};
+	int r = tree_new(&build->tree, err);
+	if (r == 0)
+		r = source_walk(build->tree, options->source, &source, err);
+	for (size_t i = 0; i < options->bind_count && r == 0; i++)
+		r = graft(build, &options->binds[i], &source, err);
+	return r < 0 ? r : tree_finish(build->tree, err);
+}
+
+static int write_image(struct build *build, struct ramet_error *err)
+{
+	const struct ramet_build_options *options = build->options;
+	const struct image_options image = {
+		.compression = options->compression,
+		.size = options->size,
+		.progress = options->progress,
+		.progress_ctx = options->progress_ctx,
+	};
+	struct image_figures figures;
+	int r = build->format->write(build->tree, build->output.fd, &image, &figures, err);
+	if (r < 0)
+		return error_prefix(err, "cannot build %s", options->output);
+	build->result->bytes_read = figures.bytes_read;
+	build->result->image_bytes = figures.image_bytes;
+	build->result->omitted_xattrs = figures.omitted_xattrs;
+	return 0;
+}
+
+static int publish(struct build *build, struct ramet_error *err)
+{
+	const struct ramet_build_options *options = build->options;
+	if (options->progress) {
+		const struct ramet_progress progress = {"sync", 0, 0};
+		options->progress(options->progress_ctx, &progress);
+	}
+	int r = outfile_publish(&build->output, err);
+	struct stat st;
+	if (r == 0 && fstat(build->output.fd, &st) == 0)
+		build->result->bytes_written = MIN(
+			(uint64_t)st.st_blocks * 512, build->result->image_bytes);
+	return r;
+}
+
+static int build_run(struct build *build, struct ramet_error *err)
+{
+	struct ramet_build_result *result = build->result;
+	int r = choose_format(build, err);
+	if (r == 0)
+		r = outfile_open(&build->output, build->options->output, err);
+	double start = clock_seconds();
+	if (r == 0)
+		r = walk(build, err);
+	if (r < 0)
+		return r;
+	result->entries = build->tree->entries;
+	result->content_bytes = build->tree->content_bytes;
+	double walked = clock_seconds();
+	r = write_image(build, err);
+	double written = clock_seconds();
+	if (r == 0)
+		r = publish(build, err);
+	result->walk_seconds = walked - start;
+	result->write_seconds = written - walked;
+	result->sync_seconds = clock_seconds() - written;
+	return r;
+}
+
+int ramet_build(struct ramet_store *store, const struct ramet_build_options *options,
+	struct ramet_build_result *result, struct ramet_error *err)
+{
+	struct ramet_build_result ignored;
+	result = result ? result : &ignored;
+	*result = (struct ramet_build_result){0};
+	__attribute__((cleanup(build_release))) struct build build = {
+		.options = options, .result = result, .output = OUTFILE_NONE};
+	int r = build_run(&build, err);
+	if (r < 0 || !store)
+		return r;
+	return store_image_add(
+		store, options->output, build.format->name, build.read_only.data, err);
+}

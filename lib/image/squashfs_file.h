@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A file for libsquashfs over a borrowed fd. */
+#ifndef IMAGE_SQUASHFS_FILE_H
+#define IMAGE_SQUASHFS_FILE_H
+
+#include <sqfs/io.h>
+
+struct squashfs_file {
+	sqfs_file_t base;
+	int fd;
+	uint64_t size;
+	int error; /* the first negative errno, 0 when there was none */
+};
+
+/* size: what is in fd already. Lives as long as the caller keeps it; destroy does nothing. */
+void squashfs_file_init(struct squashfs_file *file, int fd, uint64_t size);
+
+#endif

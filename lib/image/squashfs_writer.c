@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tree -> squashfs 4.0, by libsquashfs. The order of the file is the format's
+ * (Documentation/filesystems/squashfs.rst): superblock, compressor options, content, inode table,
+ * directory table, fragment, export, id and xattr table.
+ *
+ * Content goes through libsquashfs's block processor: one worker for each CPU compresses blocks of
+ * 128 KiB, and blocks come back in the order in which they were handed in, however many workers
+ * there are. So the bytes depend on the tree alone. A hole is fed from a page of zeros: the
+ * processor knows a block of zeros and stores nothing for it.
+ */
+#include "image/squashfs_writer.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <sqfs/block.h>
+#include <sqfs/error.h>
+
+#include "base/cleanup.h"
+#include "image/compression.h"
+#include "image/formats.h"
+#include "source/content.h"
+
+#define BLOCK_SIZE   ((size_t)SQFS_DEFAULT_BLOCK_SIZE)
+#define BUFFER_SIZE  BLOCK_SIZE
+#define DEVICE_BLOCK ((uint64_t)SQFS_DEVBLK_SIZE)
+#define BACKLOG      10 /* blocks in flight for each worker */
+#define MOST_WORKERS 16 /* beyond it the one reader is the limit, and memory only grows */
+
+static const char zeros[64 * 1024];
+
+int squashfs_failed(
+	const struct squashfs_writer *writer, int code, const char *what, struct ramet_error *err)
+{
+	if (writer->file.error)
+		return error_errno(err, -writer->file.error, "cannot %s", what);
+	if (code == SQFS_ERROR_ALLOC)
+		return error_memory(err);
+	return error_set(err, EIO, "cannot %s: libsquashfs failed with code %d", what, code);
+}
+
+static unsigned count_workers(void)
+{
+	cpu_set_t set;
+	if (sched_getaffinity(0, sizeof set, &set) < 0)
+		return 1;
+	return MIN((unsigned)CPU_COUNT(&set), (unsigned)MOST_WORKERS);
+}
+
+static int make_compressors(
+	struct squashfs_writer *writer, const char *word, struct ramet_error *err)
+{
+	sqfs_compressor_config_t config;
+	int r = compression_parse(word, BLOCK_SIZE, &config, err);
+	if (r < 0)
+		return r;
+	r = sqfs_compressor_create(&config, &writer->compressor);
+	if (r == 0) {
+		config.flags |= SQFS_COMP_FLAG_UNCOMPRESS;
+		r = sqfs_compressor_create(&config, &writer->decompressor);
+	}
+	if (r == SQFS_ERROR_UNSUPPORTED)
+		return error_set(err, EINVAL, "this libsquashfs was built without %s", word);
+	if (r != 0)
+		return squashfs_failed(writer, r, "set the compressor up", err);
+	return 0;
+}
+
+/* The superblock's time has 32 bits and no sign. */
+static uint32_t image_time32(int64_t seconds)
+{
+	return seconds < 0 ? 0 : seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
+}
+
+static int make_parts(struct squashfs_writer *writer)
+{
+	sqfs_file_t *file = &writer->file.base;
+	writer->blocks = sqfs_block_writer_create(file, DEVICE_BLOCK, 0);
+	writer->fragments = sqfs_frag_table_create(0);
+	writer->ids = sqfs_id_table_create(0);
+	writer->xattrs = sqfs_xattr_writer_create(0);
+	writer->inode_table = sqfs_meta_writer_create(file, writer->compressor, 0);
+	writer->directory_table = sqfs_meta_writer_create(
+		file, writer->compressor, SQFS_META_WRITER_KEEP_IN_MEMORY);
+	if (writer->directory_table)
+		writer->directories = sqfs_dir_writer_create(
+			writer->directory_table, SQFS_DIR_WRITER_CREATE_EXPORT_TABLE);
+	writer->buffer = malloc(BUFFER_SIZE);
+	if (!writer->blocks || !writer->fragments || !writer->ids || !writer->xattrs ||
+		!writer->inode_table || !writer->directories || !writer->buffer)
+		return SQFS_ERROR_ALLOC;
+	unsigned workers = count_workers();
+	const sqfs_block_processor_desc_t description = {
+		.size = sizeof description,
+		.max_block_size = BLOCK_SIZE,
+		.num_workers = workers,
+		.max_backlog = workers * BACKLOG,
+		.cmp = writer->compressor,
+		.wr = writer->blocks,
+		.tbl = writer->fragments,
+		.file = file,
+		.uncmp = writer->decompressor,
+	};
+	return sqfs_block_processor_create_ex(&description, &writer->processor);
+}
+
+/* The superblock is written now to take its place, and again, filled, at the end. */
+static int begin(struct squashfs_writer *writer, const char *compression, struct ramet_error *err)
+{
+	int64_t seconds;
+	int r = image_time(writer->tree, &seconds, err);
+	if (r == 0)
+		r = make_compressors(writer, compression, err);
+	if (r < 0)
+		return r;
+	sqfs_compressor_config_t config;
+	writer->compressor->get_configuration(writer->compressor, &config);
+	r = sqfs_super_init(&writer->super, BLOCK_SIZE, image_time32(seconds), config.id);
+	if (r == 0)
+		r = sqfs_super_write(&writer->super, &writer->file.base);
+	if (r == 0) {
+		r = writer->compressor->write_options(writer->compressor, &writer->file.base);
+		if (r > 0) {
+			writer->super.flags |= SQFS_FLAG_COMPRESSOR_OPTIONS;
+			r = 0;
+		}
+	}
+	if (r == 0)
+		r = make_parts(writer);
+	return r == 0 ? 0 : squashfs_failed(writer, r, "begin the image", err);
+}
+
+static int append(
+	struct squashfs_writer *writer, const void *data, size_t length, struct ramet_error *err)
+{
+	int r = sqfs_block_processor_append(writer->processor, data, length);
+	if (r != 0)
+		return squashfs_failed(writer, r, "write the image", err);
+	writer->content_done += length;
+	meter_advance(&writer->meter, writer->content_done);
+	return 0;
+}
+
+static int append_hole(struct squashfs_writer *writer, uint64_t length, struct ramet_error *err)
+{
+	int r = 0;
+	for (; length && r == 0; length -= MIN(length, sizeof zeros))
+		r = append(writer, zeros, MIN(length, sizeof zeros), err);
+	return r;
+}
+
+static int append_data(struct squashfs_writer *writer, struct content *content, uint64_t start,
+	uint64_t end, struct ramet_error *err)
+{
+	int r = 0;
+	while (start < end && r == 0) {
+		size_t length = MIN(end - start, BUFFER_SIZE);
+		r = content_read(content, start, writer->buffer, length, err);
+		if (r == 0)
+			r = append(writer, writer->buffer, length, err);
+		start += length;
+	}
+	return r;
+}
+
+static int append_content(
+	struct squashfs_writer *writer, struct content *content, struct ramet_error *err)
+{
+	uint64_t size = content->node->size, start, end;
+	for (uint64_t offset = 0; offset < size; offset = end) {
+		int r = content_data(content, offset, &start, &end, err);
+		if (r == 0)
+			r = append_hole(writer, start - offset, err);
+		if (r == 0)
+			r = append_data(writer, content, start, end, err);
+		if (r < 0)
+			return r;
+	}
+	return content_verify(content, err);
+}
+
+static int write_file(struct squashfs_writer *writer, struct tree_node *node,
+	sqfs_inode_generic_t **inode, struct ramet_error *err)
+{
+	_cleanup_content_ struct content content;
+	int r = content_open(&content, writer->tree, node, err);
+	if (r < 0)
+		return r;
+	int code = sqfs_block_processor_begin_file(writer->processor, inode, NULL, 0);
+	if (code == 0) {
+		r = append_content(writer, &content, err);
+		if (r < 0)
+			return r;
+		code = sqfs_block_processor_end_file(writer->processor);
+	}
+	writer->figures->bytes_read += content.read;
+	return code == 0 ? 0 : squashfs_failed(writer, code, "write the image", err);
+}
+
+static bool has_content(const struct tree_node *node)
+{
+	return S_ISREG(node->mode) && !node->link;
+}
+
+static int write_content(struct squashfs_writer *writer, struct ramet_error *err)
+{
+	size_t count = 0;
+	for (struct tree_node *node = writer->tree->root; node; node = tree_next(node))
+		count += has_content(node);
+	writer->inodes = calloc(count + 1, sizeof *writer->inodes);
+	if (!writer->inodes)
+		return error_memory(err);
+	writer->meter.total = writer->tree->content_bytes;
+	for (struct tree_node *node = writer->tree->root; node; node = tree_next(node)) {
+		if (!has_content(node))
+			continue;
+		node->place = writer->inode_count++;
+		int r = write_file(writer, node, &writer->inodes[node->place], err);
+		if (r < 0)
+			return r;
+	}
+	int code = sqfs_block_processor_finish(writer->processor);
+	return code == 0 ? 0 : squashfs_failed(writer, code, "write the image", err);
+}
+
+static int write_tables(struct squashfs_writer *writer)
+{
+	sqfs_file_t *file = &writer->file.base;
+	sqfs_compressor_t *compressor = writer->compressor;
+	sqfs_super_t *super = &writer->super;
+	const struct tree_node *root = writer->tree->root;
+	int r = sqfs_frag_table_write(writer->fragments, file, super, compressor);
+	if (r == 0)
+		r = sqfs_dir_writer_write_export_table(
+			writer->directories, file, compressor, root->number, root->place, super);
+	if (r == 0)
+		r = sqfs_id_table_write(writer->ids, file, super, compressor);
+	if (r == 0)
+		r = sqfs_xattr_writer_flush(writer->xattrs, file, super, compressor);
+	return r;
+}
+
+/* A loop device serves whole sectors only, so the file ends on a block of a device. */
+static int end(struct squashfs_writer *writer, struct ramet_error *err)
+{
+	int r = write_tables(writer);
+	writer->super.inode_count = (uint32_t)writer->tree->inodes;
+	writer->super.bytes_used = writer->file.size;
+	if (r == 0)
+		r = sqfs_super_write(&writer->super, &writer->file.base);
+	uint64_t padded = (writer->file.size + DEVICE_BLOCK - 1) / DEVICE_BLOCK * DEVICE_BLOCK;
+	if (r == 0)
+		r = writer->file.base.truncate(&writer->file.base, padded);
+	writer->figures->image_bytes = padded;
+	return r == 0 ? 0 : squashfs_failed(writer, r, "write the image's tables", err);
+}
+
+static void release(struct squashfs_writer *writer)
+{
+	/* The processor first: its workers use the rest. */
+	sqfs_destroy(writer->processor);
+	sqfs_destroy(writer->directories);
+	sqfs_destroy(writer->directory_table);
+	sqfs_destroy(writer->inode_table);
+	sqfs_destroy(writer->xattrs);
+	sqfs_destroy(writer->ids);
+	sqfs_destroy(writer->fragments);
+	sqfs_destroy(writer->blocks);
+	sqfs_destroy(writer->decompressor);
+	sqfs_destroy(writer->compressor);
+	for (size_t i = 0; i < writer->inode_count; i++)
+		sqfs_free(writer->inodes[i]);
+	free(writer->inodes);
+	free(writer->buffer);
+}
+
+int squashfs_write(struct tree *tree, int fd, const struct image_options *options,
+	struct image_figures *figures, struct ramet_error *err)
+{
+	*figures = (struct image_figures){.omitted_xattrs = tree->omitted_xattrs};
+	if (options->size)
+		return error_set(err, EINVAL,
+			"a squashfs is as large as its content: leave the size away, or build "
+			"an ext4 image");
+	__attribute__((cleanup(release))) struct squashfs_writer writer = {
+		.tree = tree,
+		.figures = figures,
+		.meter = {.report = options->progress,
+			.ctx = options->progress_ctx,
+			.step = "write"},
+	};
+	squashfs_file_init(&writer.file, fd, 0);
+	int r = begin(&writer, options->compression, err);
+	if (r == 0)
+		r = write_content(&writer, err);
+	if (r == 0)
+		r = squashfs_write_inodes(&writer, err);
+	return r < 0 ? r : end(&writer, err);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two halves of the squashfs writer share: content (squashfs_writer.c) comes first, then
+ * inodes and directories (squashfs_inodes.c). */
+#ifndef IMAGE_SQUASHFS_WRITER_H
+#define IMAGE_SQUASHFS_WRITER_H
+
+#include <sqfs/block_processor.h>
+#include <sqfs/block_writer.h>
+#include <sqfs/compressor.h>
+#include <sqfs/dir_writer.h>
+#include <sqfs/frag_table.h>
+#include <sqfs/id_table.h>
+#include <sqfs/inode.h>
+#include <sqfs/meta_writer.h>
+#include <sqfs/super.h>
+#include <sqfs/xattr_writer.h>
+
+#include "base/progress.h"
+#include "image/image.h"
+#include "image/squashfs_file.h"
+#include "source/tree.h"
+
+#define SQUASHFS_NO_XATTRS UINT32_MAX
+
+struct squashfs_writer {
+	struct tree *tree;
+	struct image_figures *figures;
+	struct meter meter;
+	uint64_t content_done; /* holes count too: for the meter */
+	struct squashfs_file file;
+	sqfs_super_t super;
+	sqfs_compressor_t *compressor, *decompressor;
+	sqfs_block_writer_t *blocks;
+	sqfs_frag_table_t *fragments;
+	sqfs_block_processor_t *processor;
+	sqfs_id_table_t *ids;
+	sqfs_xattr_writer_t *xattrs;
+	sqfs_meta_writer_t *inode_table, *directory_table;
+	sqfs_dir_writer_t *directories;
+	/* The inode of each regular file, where libsquashfs notes its blocks; indexed by the
+	 * node's place until the inode is written, when place becomes its reference. */
+	sqfs_inode_generic_t **inodes;
+	size_t inode_count;
+	char *buffer;
+};
+
+/* A libsquashfs code as a sentence: "cannot WHAT: ...". */
+int squashfs_failed(
+	const struct squashfs_writer *writer, int code, const char *what, struct ramet_error *err);
+
+/* Write the inode and the directory table and note their places in the superblock. */
+int squashfs_write_inodes(struct squashfs_writer *writer, struct ramet_error *err);
+
+#endif

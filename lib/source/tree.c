@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nodes hang together by parent, first and next, so that every order of visit is a few pointer
+ * steps without a stack: directories may be nested deeper than any recursion would bear.
+ */
+#include "source/tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+
+int tree_new(struct tree **out, struct ramet_error *err)
+{
+	struct tree *tree = calloc(1, sizeof *tree);
+	if (!tree)
+		return error_memory(err);
+	for (size_t i = 0; i < TREE_OPEN_DIRECTORIES; i++)
+		tree->open[i].fd = -1;
+	*out = tree;
+	return 0;
+}
+
+void tree_free(struct tree *tree)
+{
+	if (!tree)
+		return;
+	for (size_t i = 0; i < TREE_OPEN_DIRECTORIES; i++)
+		cleanup_close(&tree->open[i].fd);
+	for (size_t i = 0; i < tree->origins.count; i++) {
+		struct tree_origin *origin = &tree->origins.items[i];
+		cleanup_close(&origin->fd);
+		free(origin->path);
+		free(origin->name);
+	}
+	vector_free(&tree->origins);
+	vector_free(&tree->devices);
+	arena_free(&tree->arena);
+	free(tree);
+}
+
+struct tree_node *tree_find(const struct tree_node *directory, const char *name)
+{
+	for (struct tree_node *node = directory->first; node; node = node->next) {
+		int order = strcmp(node->name, name);
+		if (order >= 0)
+			return order == 0 ? node : NULL;
+	}
+	return NULL;
+}
+
+void tree_insert(struct tree_node *directory, struct tree_node *node)
+{
+	struct tree_node **place = &directory->first;
+	while (*place && strcmp((*place)->name, node->name) < 0)
+		place = &(*place)->next;
+	bool replaces = *place && strcmp((*place)->name, node->name) == 0;
+	node->next = replaces ? (*place)->next : *place;
+	node->parent = directory;
+	*place = node;
+}
+
+struct tree_node *tree_next(struct tree_node *node)
+{
+	if (S_ISDIR(node->mode) && node->first)
+		return node->first;
+	while (node && !node->next)
+		node = node->parent;
+	return node ? node->next : NULL;
+}
+
+struct tree_node *tree_first_leaf(struct tree_node *node)
+{
+	while (S_ISDIR(node->mode) && node->first)
+		node = node->first;
+	return node;
+}
+
+struct tree_node *tree_next_after(struct tree_node *node)
+{
+	return node->next ? tree_first_leaf(node->next) : node->parent;
+}
+
+/* The names from (not including) the node that has stop or no parent, down to node. */
+static void append_names(const struct tree_node *node, uint32_t stop, struct text *path)
+{
+	size_t length = 0;
+	const struct tree_node *top = node;
+	for (; top->parent && !(top->flags & stop); top = top->parent)
+		length += 1 + strlen(top->name);
+	size_t end = path->length + length;
+	/* Filled from the end, since the way leads up. */
+	for (size_t i = 0; i < length; i++)
+		text_append_bytes(path, "/", 1);
+	if (path->failed)
+		return;
+	for (; node != top; node = node->parent) {
+		size_t n = strlen(node->name);
+		end -= n + 1;
+		memcpy(path->data + end + 1, node->name, n);
+	}
+}
+
+void tree_path(const struct tree_node *node, struct text *path)
+{
+	if (!node->parent)
+		text_append(path, "/");
+	append_names(node, 0, path);
+}
+
+void tree_host_path(const struct tree *tree, const struct tree_node *node, struct text *path)
+{
+	text_append(path, tree->origins.items[node->origin].path);
+	while (path->length > 1 && path->data[path->length - 1] == '/')
+		text_truncate(path, path->length - 1);
+	append_names(node, TREE_ORIGIN, path);
+}
+
+int tree_node_error(const struct tree *tree, const struct tree_node *node, int code,
+	const char *what, struct ramet_error *err)
+{
+	_cleanup_text_ struct text path = {0};
+	tree_host_path(tree, node, &path);
+	return error_errno(err, code, "cannot %s %s", what, path.failed ? "a file" : path.data);
+}
+
+int tree_node_stale(const struct tree *tree, const struct tree_node *node, const char *how,
+	struct ramet_error *err)
+{
+	_cleanup_text_ struct text path = {0};
+	tree_host_path(tree, node, &path);
+	return error_set(err, ESTALE,
+		"%s %s while the image was built; build from a tree that nobody is writing to",
+		path.failed ? "a file" : path.data, how);
+}
+
+int tree_device_index(struct tree *tree, dev_t device)
+{
+	/* The newest first: neighbours share a device. */
+	for (size_t i = tree->devices.count; i-- > 0;)
+		if (tree->devices.items[i] == device)
+			return (int)i;
+	if (tree->devices.count > UINT16_MAX)
+		return -EOVERFLOW;
+	dev_t *added = vector_push(&tree->devices);
+	if (!added)
+		return -ENOMEM;
+	*added = device;
+	return (int)tree->devices.count - 1;
+}
+
+/* Hard links: an open-addressed table of the first name met for each inode of the host. */
+struct link_table {
+	struct tree_node **slots;
+	size_t mask;
+};
+
+static struct tree_node **link_slot(const struct link_table *table, const struct tree_node *node)
+{
+	uint64_t hash = (node->host_inode * 31 + node->device) * 31 + node->origin;
+	hash *= 0x9e3779b97f4a7c15; /* spreads neighbouring inode numbers (Fibonacci hashing) */
+	for (size_t i = (size_t)(hash >> 20) & table->mask;; i = (i + 1) & table->mask) {
+		const struct tree_node *other = table->slots[i];
+		if (!other ||
+			(other->host_inode == node->host_inode && other->device == node->device &&
+				other->origin == node->origin))
+			return &table->slots[i];
+	}
+}
+
+static int link_table_make(struct tree *tree, struct link_table *table)
+{
+	size_t linked = 0, size = 16;
+	for (struct tree_node *node = tree->root; node; node = tree_next(node))
+		linked += (node->flags & TREE_LINKED) != 0;
+	while (size < linked * 2)
+		size *= 2;
+	table->mask = size - 1;
+	table->slots = calloc(size, sizeof *table->slots);
+	return table->slots ? 0 : -ENOMEM;
+}
+
+static void note_link(struct link_table *table, struct tree_node *node)
+{
+	node->link = NULL;
+	if (!(node->flags & TREE_LINKED))
+		return;
+	struct tree_node **slot = link_slot(table, node);
+	if (*slot)
+		node->link = *slot;
+	else
+		*slot = node;
+}
+
+int tree_finish(struct tree *tree, struct ramet_error *err)
+{
+	struct link_table table;
+	if (link_table_make(tree, &table) < 0)
+		return error_memory(err);
+	tree->entries = tree->inodes = tree->content_bytes = 0;
+	tree->newest = tree->root->mtime;
+	bool fits = true;
+	for (struct tree_node *node = tree->root; node; node = tree_next(node)) {
+		note_link(&table, node);
+		bool is_directory = S_ISDIR(node->mode);
+		node->nlink = is_directory ? 2 : 1;
+		if (node->link)
+			node->link->nlink++;
+		else
+			tree->inodes++;
+		if (is_directory && node->parent)
+			node->parent->nlink++;
+		if (S_ISREG(node->mode) && !node->link)
+			fits = fits &&
+			       checked_add(tree->content_bytes, node->size, &tree->content_bytes);
+		tree->newest = MAX(tree->newest, node->mtime);
+		tree->entries++;
+	}
+	free(table.slots);
+	if (!fits || tree->entries > UINT32_MAX - 16)
+		return error_set(err, EFBIG, "the tree holds more than any image can");
+	return 0;
+}

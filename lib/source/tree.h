@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A tree: a source walked once. Names, modes, owners, times, xattrs and links are in memory; the
+ * files' content stays where it is and is read through content.h when an image is written.
+ *
+ * The life of a tree: tree_new, source_walk (source.h), any number of tree_graft and
+ * tree_add_file, tree_finish, and then readers and writers of images.
+ */
+#ifndef SOURCE_TREE_H
+#define SOURCE_TREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "base/vector.h"
+
+/* One extended attribute; they form a list sorted by name. */
+struct tree_xattr {
+	struct tree_xattr *next;
+	const char *name;
+	const void *value;
+	uint32_t size;
+};
+
+enum tree_flag {
+	TREE_LINKED = 1, /* the host counts more than one name for it: tree_finish looks for them */
+	TREE_SPARSE = 2, /* the host has allocated less than its size */
+	TREE_MEMORY = 4, /* its content is node->data, not a file of the host */
+	TREE_ORIGIN = 8, /* the top of a source or of a graft: its host path is the origin's */
+};
+
+/* About a hundred bytes: a tree of a million entries is to fit in a small machine. */
+struct tree_node {
+	struct tree_node *parent, *next; /* next: the following name in the same directory */
+	const char *name;                /* "" for the root */
+	union {
+		struct tree_node *first; /* directory: its entries, sorted bytewise by name */
+		const char *target;      /* symlink */
+		const void *data;        /* regular file with TREE_MEMORY */
+	};
+	struct tree_node *link; /* another name for that node (never itself a link), or NULL */
+	struct tree_xattr *xattrs;
+	union {
+		uint64_t size; /* regular file: bytes; symlink: length of target */
+		uint64_t rdev; /* character and block device: dev_t */
+	};
+	int64_t mtime; /* seconds since the epoch; before 1970 below zero */
+	uint64_t host_inode;
+	uint32_t mtime_nsec;
+	uint32_t mode, uid, gid;
+	uint32_t
+		nlink; /* names in this tree; set by tree_finish. Directories: 2 + subdirectories */
+	uint32_t number; /* free for whoever writes an image: its inode number */
+	uint16_t origin; /* index into tree->origins */
+	uint16_t device; /* index into tree->devices */
+	uint32_t flags;
+	uint64_t place; /* free for whoever writes an image */
+};
+
+/* Where a part of the tree came from. */
+struct tree_origin {
+	char *path; /* as the user wrote it, for messages */
+	int fd;     /* the directory; for a grafted file the directory it is in */
+	char *name; /* a grafted file's name in fd; NULL for a directory */
+};
+
+/* Directories of the host that are open, so that a file is opened relative to its own. */
+#define TREE_OPEN_DIRECTORIES 64
+struct tree_open {
+	const struct tree_node *node;
+	int fd;
+	uint64_t used;
+};
+
+struct tree {
+	struct arena arena;
+	struct tree_node *root;
+	VECTOR(struct tree_origin) origins;
+	VECTOR(dev_t) devices;
+	struct tree_open open[TREE_OPEN_DIRECTORIES];
+	uint64_t clock; /* for open: least recently used goes first */
+	/* Set by tree_finish. */
+	uint64_t entries;        /* names, the root's own included */
+	uint64_t inodes;         /* entries less the further names of hard links */
+	uint64_t content_bytes;  /* sum of the regular files' sizes, hard links once */
+	int64_t newest;          /* latest mtime, seconds; fractions cut off */
+	uint64_t omitted_xattrs; /* attributes that no image holds (neither user, trusted, security
+				    nor POSIX ACL); set by the walk */
+};
+
+int tree_new(struct tree **tree, struct ramet_error *err);
+void tree_free(struct tree *tree); /* NULL is fine */
+static inline void tree_freep(struct tree **tree)
+{
+	tree_free(*tree);
+}
+#define _cleanup_tree_ __attribute__((cleanup(tree_freep)))
+
+/* The entry called name in directory, or NULL. */
+struct tree_node *tree_find(const struct tree_node *directory, const char *name);
+/* Put node under directory at its sorted place, in place of what has its name. */
+void tree_insert(struct tree_node *directory, struct tree_node *node);
+
+/*
+ * Put the host's folder or file source at the absolute path target; what stood there is replaced.
+ * Missing parents are made (0755, owned by root, with the time of the directory they are made in);
+ * symlinks on the way are followed inside the tree. *resolved (may be NULL) gets the path without
+ * symlinks; the caller frees it.
+ * Errors: ENOENT, EACCES, EINVAL (target), ENOTDIR, ELOOP, ESTALE, and those of source_walk.
+ */
+struct source_options;
+int tree_graft(struct tree *tree, const char *source, const char *target,
+	const struct source_options *options, char **resolved, struct ramet_error *err);
+
+/* The same for a file owned by root whose content is in memory; data is borrowed for the life of
+ * the tree. It gets the time of the directory it is put in. */
+int tree_add_file(struct tree *tree, const char *target, uint32_t mode, const void *data,
+	size_t size, struct ramet_error *err);
+
+/* Find the hard links and count everything. Links are found within one origin: two grafts of one
+ * folder stay apart, as two mounts would. */
+int tree_finish(struct tree *tree, struct ramet_error *err);
+
+/* Every node once, directories before what they hold, in sorted order; NULL after the last. */
+struct tree_node *tree_next(struct tree_node *node);
+/* Every node once, directories after what they hold. Starts with tree_first_leaf(root). */
+struct tree_node *tree_first_leaf(struct tree_node *node);
+struct tree_node *tree_next_after(struct tree_node *node);
+
+/* The node that holds the inode: itself, or what it is a link to. */
+static inline struct tree_node *tree_inode(struct tree_node *node)
+{
+	return node->link ? node->link : node;
+}
+
+/* "/usr/bin/env": the path in the image; "/" for the root. */
+void tree_path(const struct tree_node *node, struct text *path);
+/* "./rootfs/usr/bin/env": the path on the host, for messages. */
+void tree_host_path(const struct tree *tree, const struct tree_node *node, struct text *path);
+/* err says what about the node's host path: "cannot WHAT PATH: REASON". Answers -code. */
+int tree_node_error(const struct tree *tree, const struct tree_node *node, int code,
+	const char *what, struct ramet_error *err);
+/* -ESTALE: "PATH HOW while the image was built; ...". */
+int tree_node_stale(const struct tree *tree, const struct tree_node *node, const char *how,
+	struct ramet_error *err);
+
+/*
+ * An fd of the host's directory that node is. Belongs to the tree and lives until some 60 other
+ * directories were asked for. The directory is the one that the walk saw, or the answer is -ESTALE.
+ */
+int tree_directory_fd(struct tree *tree, const struct tree_node *node, struct ramet_error *err);
+
+/* The index of a host device, added when it is new; -ENOMEM, -EOVERFLOW. */
+int tree_device_index(struct tree *tree, dev_t device);
+
+#endif

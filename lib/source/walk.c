@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The walk of a directory: each directory is read whole, its names sorted, each looked at once.
+ * A directory whose time moves while it is read is being written to: the walk says so rather than
+ * make an image of a state that never was.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "source/source.h"
+
+#define DIRENT_BUFFER ((size_t)64 * 1024)
+
+struct walk {
+	struct tree *tree;
+	const struct source_options *options;
+	uint16_t origin;
+	char *buffer;      /* for getdents64 */
+	struct text names; /* of one directory, NUL-separated */
+	VECTOR(const char *) sorted;
+};
+
+static void walk_release(struct walk *walk)
+{
+	free(walk->buffer);
+	text_free(&walk->names);
+	vector_free(&walk->sorted);
+}
+
+static int read_names(struct walk *walk, int fd)
+{
+	text_truncate(&walk->names, 0);
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	for (;;) {
+		ssize_t n = getdents64(fd, walk->buffer, DIRENT_BUFFER);
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		for (ssize_t at = 0; at < n;) {
+			const struct dirent64 *entry = (const void *)(walk->buffer + at);
+			const char *name = entry->d_name;
+			if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
+				text_append_bytes(&walk->names, name, strlen(name) + 1);
+			at += entry->d_reclen;
+		}
+		if (walk->names.failed)
+			return -ENOMEM;
+	}
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int sort_names(struct walk *walk)
+{
+	walk->sorted.count = 0;
+	const char *end = walk->names.data + walk->names.length;
+	for (const char *name = walk->names.data; name < end; name += strlen(name) + 1) {
+		const char **place = vector_push(&walk->sorted);
+		if (!place)
+			return -ENOMEM;
+		*place = name;
+	}
+	if (walk->sorted.count)
+		qsort(walk->sorted.items, walk->sorted.count, sizeof(char *), compare_names);
+	return 0;
+}
+
+static int read_target(
+	struct tree *tree, struct tree_node *node, int dirfd, struct ramet_error *err)
+{
+	char target[4096];
+	ssize_t n = readlinkat(dirfd, node->name, target, sizeof target);
+	if (n < 0)
+		return errno == ENOENT || errno == EINVAL
+			       ? tree_node_stale(tree, node, "vanished", err)
+			       : tree_node_error(tree, node, errno, "read the link", err);
+	node->target = arena_copy(&tree->arena, target, (size_t)n);
+	node->size = (uint64_t)n;
+	return node->target ? 0 : error_memory(err);
+}
+
+static int take_stat(struct tree *tree, struct tree_node *node, const struct stat *st)
+{
+	int device = tree_device_index(tree, st->st_dev);
+	if (device < 0)
+		return device;
+	node->device = (uint16_t)device;
+	node->host_inode = st->st_ino;
+	node->mode = st->st_mode;
+	node->uid = st->st_uid;
+	node->gid = st->st_gid;
+	node->mtime = st->st_mtim.tv_sec;
+	node->mtime_nsec = (uint32_t)st->st_mtim.tv_nsec;
+	if (!S_ISDIR(st->st_mode) && st->st_nlink > 1)
+		node->flags |= TREE_LINKED;
+	if (S_ISREG(st->st_mode)) {
+		node->size = (uint64_t)st->st_size;
+		if ((uint64_t)st->st_blocks < (node->size + 511) / 512)
+			node->flags |= TREE_SPARSE;
+	} else if (S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode)) {
+		node->rdev = st->st_rdev;
+	}
+	return 0;
+}
+
+static int refuse_output(const struct walk *walk, const struct tree_node *node,
+	const struct stat *st, struct ramet_error *err)
+{
+	const struct stat *avoid = walk->options->avoid;
+	if (!avoid || st->st_ino != avoid->st_ino || st->st_dev != avoid->st_dev)
+		return 0;
+	_cleanup_text_ struct text path = {0};
+	tree_host_path(walk->tree, node, &path);
+	return error_set(err, EINVAL,
+		"the image would be written into %s, which is part of what it is made of; "
+		"write it somewhere else",
+		path.failed ? "a folder" : path.data);
+}
+
+/* Everything about one name but the entries of a directory. */
+static int take_entry(struct walk *walk, struct tree_node *directory, int dirfd,
+	struct tree_node *node, struct ramet_error *err)
+{
+	struct stat st;
+	if (fstatat(dirfd, node->name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
+		return errno == ENOENT ? tree_node_stale(walk->tree, node, "vanished", err)
+				       : tree_node_error(walk->tree, node, errno, "look at", err);
+	int r = take_stat(walk->tree, node, &st);
+	if (r < 0)
+		return tree_node_error(walk->tree, node, -r, "take in", err);
+	if (S_ISDIR(st.st_mode))
+		r = refuse_output(walk, node, &st, err);
+	else if (S_ISLNK(st.st_mode))
+		r = read_target(walk->tree, node, dirfd, err);
+	return r < 0 ? r : source_read_xattrs(walk->tree, node, dirfd, node->name, err);
+}
+
+static int take_entries(
+	struct walk *walk, struct tree_node *directory, int dirfd, struct ramet_error *err)
+{
+	struct tree_node **place = &directory->first;
+	for (size_t i = 0; i < walk->sorted.count; i++) {
+		struct tree_node *node = arena_alloc(&walk->tree->arena, sizeof *node);
+		const char *name = walk->sorted.items[i];
+		if (node)
+			node->name = arena_copy(&walk->tree->arena, name, strlen(name));
+		if (!node || !node->name)
+			return error_memory(err);
+		node->parent = directory;
+		node->origin = walk->origin;
+		*place = node;
+		place = &node->next;
+		int r = take_entry(walk, directory, dirfd, node, err);
+		if (r < 0)
+			return r;
+		if (walk->options->meter)
+			meter_advance(walk->options->meter, ++*walk->options->walked);
+	}
+	return 0;
+}
+
+static int walk_directory(struct walk *walk, struct tree_node *node, struct ramet_error *err)
+{
+	int fd = tree_directory_fd(walk->tree, node, err);
+	if (fd < 0)
+		return fd;
+	int r = read_names(walk, fd);
+	if (r == 0)
+		r = sort_names(walk);
+	if (r < 0)
+		return tree_node_error(walk->tree, node, -r, "read the folder", err);
+	r = take_entries(walk, node, fd, err);
+	if (r < 0)
+		return r;
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return tree_node_error(walk->tree, node, errno, "look at", err);
+	if (st.st_mtim.tv_sec != node->mtime || st.st_mtim.tv_nsec != (long)node->mtime_nsec)
+		return tree_node_stale(walk->tree, node, "changed", err);
+	return 0;
+}
+
+static int walk_below(struct tree *tree, struct tree_node *top,
+	const struct source_options *options, struct ramet_error *err)
+{
+	__attribute__((cleanup(walk_release))) struct walk walk = {
+		.tree = tree, .options = options, .origin = top->origin};
+	walk.buffer = malloc(DIRENT_BUFFER);
+	if (!walk.buffer)
+		return error_memory(err);
+	struct stat st = {.st_ino = top->host_inode, .st_dev = tree->devices.items[top->device]};
+	int r = refuse_output(&walk, top, &st, err);
+	for (struct tree_node *node = top; node && r == 0; node = tree_next(node))
+		if (S_ISDIR(node->mode))
+			r = walk_directory(&walk, node, err);
+	return r;
+}
+
+/* Open path itself: an O_PATH fd, so that a fifo or a device is not disturbed by a look at it. */
+static int open_origin(
+	struct tree *tree, const char *path, struct stat *st, struct ramet_error *err)
+{
+	if (tree->origins.count > UINT16_MAX)
+		return error_set(
+			err, E2BIG, "there are more than %d folders to put together", UINT16_MAX);
+	struct tree_origin *origin = vector_push(&tree->origins);
+	if (!origin)
+		return error_memory(err);
+	*origin = (struct tree_origin){.path = strdup(path), .fd = -1};
+	if (!origin->path)
+		return error_memory(err);
+	if (stat(path, st) < 0)
+		return error_errno(err, errno, "cannot open %s", path);
+	if (S_ISDIR(st->st_mode)) {
+		origin->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	} else {
+		/* The file is opened by name in its folder, once the symlinks are resolved. */
+		_cleanup_free_ char *real = realpath(path, NULL);
+		char *slash = real ? strrchr(real, '/') : NULL;
+		if (slash) {
+			origin->name = strdup(slash + 1);
+			slash[slash == real] = '\0';
+			origin->fd = open(real, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		}
+	}
+	if (origin->fd < 0)
+		return error_errno(err, errno, "cannot open %s", path);
+	if (S_ISDIR(st->st_mode) && fstat(origin->fd, st) < 0)
+		return error_errno(err, errno, "cannot look at %s", path);
+	return 0;
+}
+
+int source_take(struct tree *tree, const char *path, bool allow_file,
+	const struct source_options *options, struct tree_node **top, struct ramet_error *err)
+{
+	struct stat st;
+	int r = open_origin(tree, path, &st, err);
+	if (r < 0)
+		return r;
+	if (!S_ISDIR(st.st_mode) && !(allow_file && S_ISREG(st.st_mode)))
+		return error_set(err, ENOTDIR, "%s is not a folder%s", path,
+			allow_file ? " or a regular file" : "");
+	struct tree_node *node = arena_alloc(&tree->arena, sizeof *node);
+	if (!node)
+		return error_memory(err);
+	node->name = "";
+	node->origin = (uint16_t)(tree->origins.count - 1);
+	node->flags = TREE_ORIGIN;
+	r = take_stat(tree, node, &st);
+	if (r < 0)
+		return error_errno(err, -r, "cannot take in %s", path);
+	const struct tree_origin *origin = &tree->origins.items[node->origin];
+	r = source_read_xattrs(tree, node, origin->fd, origin->name ? origin->name : ".", err);
+	if (r == 0 && S_ISDIR(st.st_mode))
+		r = walk_below(tree, node, options, err);
+	*top = node;
+	return r;
+}
+
+int source_walk(struct tree *tree, const char *path, const struct source_options *options,
+	struct ramet_error *err)
+{
+	return source_take(tree, path, false, options, &tree->root, err);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Extended attributes. There is no call that takes a directory fd, a name and does not follow a
+ * symlink; /proc/self/fd/N/NAME says the same, opens nothing and needs no right to read the file.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "base/cleanup.h"
+#include "source/source.h"
+
+/* Limits of the kernel: XATTR_LIST_MAX and XATTR_SIZE_MAX of linux/limits.h. */
+#define ATTRIBUTE_MAX ((size_t)65536)
+
+static bool is_kept(const char *name)
+{
+	return strncmp(name, "user.", 5) == 0 || strncmp(name, "trusted.", 8) == 0 ||
+	       strncmp(name, "security.", 9) == 0 || strcmp(name, "system.posix_acl_access") == 0 ||
+	       strcmp(name, "system.posix_acl_default") == 0;
+}
+
+static void insert_sorted(struct tree_node *node, struct tree_xattr *xattr)
+{
+	struct tree_xattr **place = &node->xattrs;
+	while (*place && strcmp((*place)->name, xattr->name) < 0)
+		place = &(*place)->next;
+	xattr->next = *place;
+	*place = xattr;
+}
+
+static int failed(struct tree *tree, const struct tree_node *node, struct ramet_error *err)
+{
+	if (errno == ENOENT || errno == ENODATA)
+		return tree_node_stale(tree, node, "changed", err);
+	return tree_node_error(tree, node, errno, "read the extended attributes of", err);
+}
+
+static int read_one(struct tree *tree, struct tree_node *node, const char *path, const char *name,
+	char *value, struct ramet_error *err)
+{
+	ssize_t size = lgetxattr(path, name, value, ATTRIBUTE_MAX);
+	if (size < 0)
+		return failed(tree, node, err);
+	struct tree_xattr *xattr = arena_alloc(&tree->arena, sizeof *xattr);
+	if (!xattr)
+		return error_memory(err);
+	xattr->name = arena_copy(&tree->arena, name, strlen(name));
+	xattr->value = arena_copy(&tree->arena, value, (size_t)size);
+	xattr->size = (uint32_t)size;
+	if (!xattr->name || !xattr->value)
+		return error_memory(err);
+	insert_sorted(node, xattr);
+	return 0;
+}
+
+static int read_all(
+	struct tree *tree, struct tree_node *node, const char *path, struct ramet_error *err)
+{
+	_cleanup_free_ char *names = malloc(ATTRIBUTE_MAX);
+	_cleanup_free_ char *value = malloc(ATTRIBUTE_MAX);
+	if (!names || !value)
+		return error_memory(err);
+	ssize_t length = llistxattr(path, names, ATTRIBUTE_MAX);
+	if (length < 0)
+		return failed(tree, node, err);
+	for (const char *name = names; name < names + length; name += strlen(name) + 1) {
+		if (!is_kept(name)) {
+			tree->omitted_xattrs++;
+			continue;
+		}
+		int r = read_one(tree, node, path, name, value, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int source_read_xattrs(struct tree *tree, struct tree_node *node, int dirfd, const char *name,
+	struct ramet_error *err)
+{
+	char path[sizeof "/proc/self/fd/-2147483648/" + 256];
+	if (snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dirfd, name) >= (int)sizeof path)
+		return tree_node_error(tree, node, ENAMETOOLONG, "take in", err);
+	/* Nearly every file has none, which one call tells. */
+	ssize_t length = llistxattr(path, NULL, 0);
+	if (length == 0 || (length < 0 && (errno == ENOTSUP || errno == ENOSYS)))
+		return 0;
+	if (length < 0)
+		return failed(tree, node, err);
+	return read_all(tree, node, path, err);
+}
