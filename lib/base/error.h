@@ -3,6 +3,7 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
+#include <errno.h>
 #include <ramet.h>
 
 /* Write the sentence and return -code. err may be NULL. */
