@@ -117,6 +117,7 @@ struct ramet_fork_options {
 struct ramet_fork_result {
 	const char *provider; /* static */
 	const char *mode;     /* "overlay" or "clone"; static */
+	uint64_t size;        /* bytes of each volume */
 	char reason[512];     /* why this provider, one sentence */
 };
 
@@ -133,10 +134,11 @@ struct ramet_fork_info {
 	const char *name, *base, *format, *mode, *provider,
 		*volume;        /* volume: path of the device */
 	const char *base_state; /* "unchanged", "changed" or "missing" */
+	const char *read_only_paths; /* in the base, that the guest mounts read-only; one a line */
 	uint64_t size;          /* bytes the guest sees */
 	uint64_t allocated;     /* bytes really taken on the host */
 	int64_t created;        /* seconds since the epoch */
-	int holder;             /* pid that runs it, 0 when nobody does */
+	int holder; /* pid that runs it, 0 when nobody does, -1 when its pid cannot be told */
 };
 struct ramet_image_info {
 	const char *path, *format, *state; /* state: "unchanged", "changed" or "missing" */

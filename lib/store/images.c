@@ -103,3 +103,83 @@ int store_image_add(struct ramet_store *store, const char *path, const char *for
 	int r = store_image_find(store, fd, path, &image, err);
 	return r < 0 ? r : store_image_insert(store, &image, format, read_only_paths, err);
 }
+
+void store_images_free(struct store_images *images)
+{
+	for (size_t i = 0; i < images->count; i++) {
+		free(images->items[i].path);
+		free(images->items[i].format);
+	}
+	vector_free(images);
+}
+
+static int read_row(sqlite3_stmt *row, struct store_image_row *image, struct ramet_error *err)
+{
+	*image = (struct store_image_row){
+		.id = sqlite3_column_int64(row, 0),
+		.path = catalogue_text(row, 1),
+		.format = catalogue_text(row, 2),
+	};
+	if (!image->path || !image->format)
+		return error_memory(err);
+	image->info = (struct ramet_image_info){
+		.path = image->path,
+		.format = image->format,
+		.size = (uint64_t)sqlite3_column_int64(row, 3),
+		.state = store_image_state(image->path, sqlite3_column_int64(row, 3),
+			sqlite3_column_int64(row, 4), sqlite3_column_int64(row, 5)),
+		.created = sqlite3_column_int64(row, 6),
+		.forks = (uint64_t)sqlite3_column_int64(row, 7),
+	};
+	return 0;
+}
+
+/* Without a fork, by the catalogue's word at the moment of the removal. */
+static int forget(struct ramet_store *store, int64_t id, struct ramet_error *err)
+{
+	return catalogue_run(store, err,
+		"DELETE FROM image WHERE id = ?1 AND NOT EXISTS "
+		"(SELECT 1 FROM fork WHERE image = ?1)",
+		"i", id);
+}
+
+static int forget_gone(
+	struct ramet_store *store, struct store_images *images, struct ramet_error *err)
+{
+	size_t kept = 0;
+	int r = 0;
+	for (size_t i = 0; i < images->count; i++) {
+		struct store_image_row image = images->items[i];
+		if (r == 0 && image.info.forks == 0 && strcmp(image.info.state, "missing") == 0) {
+			r = forget(store, image.id, err);
+			free(image.path);
+			free(image.format);
+		} else {
+			images->items[kept++] = image;
+		}
+	}
+	images->count = kept;
+	return r;
+}
+
+int store_images_list(
+	struct ramet_store *store, struct store_images *images, struct ramet_error *err)
+{
+	*images = (struct store_images){0};
+	_cleanup_statement_ sqlite3_stmt *query = NULL;
+	int r = catalogue_prepare(store, &query, err,
+		"SELECT id, path, format, size, mtime_ns, inode, created, "
+		"(SELECT count(*) FROM fork WHERE image = image.id AND state = 'ready') "
+		"FROM image ORDER BY path, created, id",
+		"");
+	while (r == 0 && (r = catalogue_step(store, query, err)) > 0) {
+		struct store_image_row *image = vector_push(images);
+		r = image ? read_row(query, image, err) : error_memory(err);
+	}
+	sqlite3_reset(query);
+	if (r == 0)
+		r = forget_gone(store, images, err);
+	if (r < 0)
+		store_images_free(images);
+	return r;
+}

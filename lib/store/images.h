@@ -23,6 +23,20 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 int store_image_insert(struct ramet_store *store, struct store_image *image, const char *format,
 	const char *read_only_paths, struct ramet_error *err);
 
+/* Every image in the catalogue. One whose file is gone and that no fork stands on is forgotten. */
+struct store_images {
+	struct store_image_row {
+		struct ramet_image_info info; /* its strings belong to path and format */
+		int64_t id;
+		char *path, *format;
+	} *items;
+	size_t count, capacity;
+};
+int store_images_list(
+	struct ramet_store *store, struct store_images *images, struct ramet_error *err);
+void store_images_free(struct store_images *images);
+#define _cleanup_images_ __attribute__((cleanup(store_images_free)))
+
 /* "unchanged", "changed" or "missing": the file at path against what a row says of it. */
 const char *store_image_state(const char *path, int64_t size, int64_t mtime_ns, int64_t inode);
 

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+
+struct fork_options {
+	unsigned count;
+	uint64_t size;
+	const char *provider;
+};
+
+static const struct option_spec fork_specs[] = {
+	OPTION(COUNT, struct fork_options, count, "count", "N", "make N forks, NAME-1 .. NAME-N"),
+	OPTION(SIZE, struct fork_options, size, "size", "SIZE",
+		"size of each volume (default: 10G, or the base's for a clone)"),
+	OPTION(STRING, struct fork_options, provider, "provider", "auto|file|reflink",
+		"who makes the volumes (default: auto)"),
+	OPTION_END,
+};
+
+static double milliseconds_since(const struct timespec *start)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - start->tv_sec) * 1e3 +
+	       (double)(now.tv_nsec - start->tv_nsec) / 1e6;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash && slash[1] ? slash + 1 : path;
+}
+
+static void print_text(const struct ramet_fork_options *options,
+	const struct ramet_fork_result *result, double milliseconds)
+{
+	char size[32];
+	text_size(result->size, size);
+	if (options->count)
+		printf("%s-1 .. %s-%u: %u fork%s", options->name, options->name, options->count,
+			options->count, options->count == 1 ? "" : "s");
+	else
+		printf("%s: a fork", options->name);
+	bool overlay = strcmp(result->mode, "overlay") == 0;
+	printf(" of %s, %s %s%s of %s (%s), %.*f ms\n", base_name(options->base),
+		overlay ? "overlay on" : "clone by", result->provider,
+		!overlay		? ""
+			: options->count > 1 ? " volumes"
+					     : " volume",
+		size, result->reason, milliseconds < 10 ? 1 : 0, milliseconds);
+}
+
+static int print_json(const struct ramet_fork_options *options,
+	const struct ramet_fork_result *result, double milliseconds)
+{
+	json_t *names = json_array();
+	for (unsigned i = 1; i <= options->count; i++)
+		json_array_append_new(names, json_sprintf("%s-%u", options->name, i));
+	if (!options->count)
+		json_array_append_new(names, json_string(options->name));
+	json_t *object = json_pack("{s:o, s:s?, s:s, s:s, s:I, s:s, s:f}", "forks", names, "base",
+		options->base, "provider", result->provider, "mode", result->mode, "size",
+		(json_int_t)result->size, "reason", result->reason, "milliseconds", milliseconds);
+	return cli_print_json(object);
+}
+
+static int fork_run(struct invocation *inv, struct ramet_error *err)
+{
+	const struct fork_options *given = inv->options;
+	const struct ramet_fork_options options = {
+		.base = inv->arguments[0],
+		.name = inv->arguments[1],
+		.count = given->count,
+		.size = given->size,
+		.provider = given->provider,
+	};
+	struct ramet_fork_result result = {0};
+	struct timespec start;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	int r = ramet_fork(inv->store, &options, &result, err);
+	if (r < 0)
+		return r;
+	if (inv->json)
+		return print_json(&options, &result, milliseconds_since(&start));
+	print_text(&options, &result, milliseconds_since(&start));
+	return EXIT_OK;
+}
+
+const struct command command_fork = {
+	.name = "fork",
+	.arguments = "BASE NAME",
+	.summary = "Make forks of an image, each with a writable volume of its own",
+	.example = "ramet fork base.squashfs vm --count 50 --size 10G",
+	.options = fork_specs,
+	.options_size = sizeof(struct fork_options),
+	.least = 2,
+	.most = 2,
+	.has_json = true,
+	.run = fork_run,
+};

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "store/images.h"
+#include "volume/volume.h"
+
+/* What the volume takes; 0 when it cannot be told, as for a fork that is going just now. */
+static uint64_t allocated_bytes(struct ramet_store *store, const struct store_fork *fork)
+{
+	const struct volume_provider *provider = volume_provider_find(fork->provider);
+	_cleanup_close_ int folder =
+		openat(store->forks_fd, fork->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uint64_t bytes = 0;
+	if (!provider || folder < 0 || provider->allocated(folder, &bytes) < 0)
+		return 0;
+	return bytes;
+}
+
+static int tell(struct ramet_store *store, const struct store_fork *fork, ramet_fork_fn each,
+	void *ctx)
+{
+	const struct ramet_fork_info info = {
+		.name = fork->name,
+		.base = fork->base,
+		.format = fork->format,
+		.mode = fork->mode,
+		.provider = fork->provider,
+		.volume = fork->volume,
+		.base_state = fork->base_state,
+		.read_only_paths = fork->read_only_paths,
+		.size = fork->size,
+		.allocated = allocated_bytes(store, fork),
+		.created = fork->created,
+		.holder = store_fork_holder(store, fork->name),
+	};
+	return each(ctx, &info);
+}
+
+int ramet_forks(struct ramet_store *store, const char *name, ramet_fork_fn each, void *ctx,
+	struct ramet_error *err)
+{
+	if (name) {
+		_cleanup_fork_ struct store_fork fork = {0};
+		int r = store_fork_find(store, name, &fork, err);
+		return r < 0 ? r : tell(store, &fork, each, ctx);
+	}
+	_cleanup_forks_ struct store_forks forks = {0};
+	int r = store_forks_list(store, &forks, err);
+	for (size_t i = 0; r == 0 && i < forks.count; i++)
+		r = tell(store, &forks.items[i], each, ctx);
+	return r;
+}
+
+int ramet_images(
+	struct ramet_store *store, ramet_image_fn each, void *ctx, struct ramet_error *err)
+{
+	_cleanup_images_ struct store_images images = {0};
+	int r = store_images_list(store, &images, err);
+	for (size_t i = 0; r == 0 && i < images.count; i++)
+		r = each(ctx, &images.items[i].info);
+	return r;
+}
