@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/json.h"
 
 struct fork_options {
 	unsigned count;
@@ -49,9 +49,9 @@ static void print_text(const struct ramet_fork_options *options,
 	bool overlay = strcmp(result->mode, "overlay") == 0;
 	printf(" of %s, %s %s%s of %s (%s), %.*f ms\n", base_name(options->base),
 		overlay ? "overlay on" : "clone by", result->provider,
-		!overlay		? ""
-			: options->count > 1 ? " volumes"
-					     : " volume",
+		!overlay             ? ""
+		: options->count > 1 ? " volumes"
+				     : " volume",
 		size, result->reason, milliseconds < 10 ? 1 : 0, milliseconds);
 }
 
@@ -63,9 +63,10 @@ static int print_json(const struct ramet_fork_options *options,
 		json_array_append_new(names, json_sprintf("%s-%u", options->name, i));
 	if (!options->count)
 		json_array_append_new(names, json_string(options->name));
-	json_t *object = json_pack("{s:o, s:s?, s:s, s:s, s:I, s:s, s:f}", "forks", names, "base",
-		options->base, "provider", result->provider, "mode", result->mode, "size",
-		(json_int_t)result->size, "reason", result->reason, "milliseconds", milliseconds);
+	json_t *object = json_pack("{s:o, s:o, s:s, s:s, s:I, s:o, s:f}", "forks", names, "base",
+		cli_json_string(options->base), "provider", result->provider, "mode", result->mode,
+		"size", (json_int_t)result->size, "reason", cli_json_string(result->reason),
+		"milliseconds", milliseconds);
 	return cli_print_json(object);
 }
 

@@ -71,8 +71,8 @@ int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *optio
 		.format = image.format,
 		.size = (uint64_t)image.st.st_size};
 	const struct volume_provider *provider;
-	r = volume_choose(options->provider, &place, &base, options->size, &provider,
-		result->reason, err);
+	r = volume_choose(
+		options->provider, &place, &base, options->size, &provider, result->reason, err);
 	if (r < 0)
 		return r;
 	_cleanup_volumes_ struct volume_batch *volumes = NULL;

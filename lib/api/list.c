@@ -10,16 +10,16 @@
 static uint64_t allocated_bytes(struct ramet_store *store, const struct store_fork *fork)
 {
 	const struct volume_provider *provider = volume_provider_find(fork->provider);
-	_cleanup_close_ int folder =
-		openat(store->forks_fd, fork->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int folder = openat(
+		store->forks_fd, fork->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	uint64_t bytes = 0;
 	if (!provider || folder < 0 || provider->allocated(folder, &bytes) < 0)
 		return 0;
 	return bytes;
 }
 
-static int tell(struct ramet_store *store, const struct store_fork *fork, ramet_fork_fn each,
-	void *ctx)
+static int tell(
+	struct ramet_store *store, const struct store_fork *fork, ramet_fork_fn each, void *ctx)
 {
 	const struct ramet_fork_info info = {
 		.name = fork->name,
@@ -53,8 +53,7 @@ int ramet_forks(struct ramet_store *store, const char *name, ramet_fork_fn each,
 	return r;
 }
 
-int ramet_images(
-	struct ramet_store *store, ramet_image_fn each, void *ctx, struct ramet_error *err)
+int ramet_images(struct ramet_store *store, ramet_image_fn each, void *ctx, struct ramet_error *err)
 {
 	_cleanup_images_ struct store_images images = {0};
 	int r = store_images_list(store, &images, err);

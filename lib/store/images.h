@@ -29,7 +29,7 @@ struct store_images {
 		struct ramet_image_info info; /* its strings belong to path and format */
 		int64_t id;
 		char *path, *format;
-	} *items;
+	} * items;
 	size_t count, capacity;
 };
 int store_images_list(

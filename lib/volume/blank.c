@@ -47,10 +47,11 @@ static void fill_parameters(struct ext2_super_block *s, uint64_t size)
 	s->s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS |
 				EXT4_FEATURE_INCOMPAT_64BIT | EXT4_FEATURE_INCOMPAT_FLEX_BG |
 				EXT4_FEATURE_INCOMPAT_CSUM_SEED;
-	s->s_feature_ro_compat =
-		EXT2_FEATURE_RO_COMPAT_LARGE_FILE | EXT4_FEATURE_RO_COMPAT_HUGE_FILE |
-		EXT4_FEATURE_RO_COMPAT_DIR_NLINK | EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE |
-		EXT4_FEATURE_RO_COMPAT_METADATA_CSUM;
+	s->s_feature_ro_compat = EXT2_FEATURE_RO_COMPAT_LARGE_FILE |
+				 EXT4_FEATURE_RO_COMPAT_HUGE_FILE |
+				 EXT4_FEATURE_RO_COMPAT_DIR_NLINK |
+				 EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE |
+				 EXT4_FEATURE_RO_COMPAT_METADATA_CSUM;
 }
 
 static void fill_superblock(struct ext2_super_block *s)
@@ -114,8 +115,8 @@ int blank_write(int fd, uint64_t size, uint64_t *journal_offset, struct ramet_er
 	struct ext2_super_block parameters = {0};
 	fill_parameters(&parameters, size);
 	ext2_filsys fs;
-	errcode_t code =
-		ext2fs_initialize(name, EXT2_FLAG_64BITS, &parameters, ext4_io_manager, &fs);
+	errcode_t code = ext2fs_initialize(
+		name, EXT2_FLAG_64BITS, &parameters, ext4_io_manager, &fs);
 	if (code)
 		return error_errno(err, ext4_io_errno(&io, code), "cannot compute a blank volume");
 	fill_superblock(fs->super);

@@ -54,8 +54,9 @@ static void explain(const struct volume_place *place, const struct volume_base *
 			"with reflink=1 and btrfs can)",
 			store_mount);
 	else
-		snprintf(reason, VOLUME_REASON_SIZE, "sharing blocks was tried on %s and failed: %s",
-			store_mount, strerror_r(code, text, sizeof text));
+		snprintf(reason, VOLUME_REASON_SIZE,
+			"sharing blocks was tried on %s and failed: %s", store_mount,
+			strerror_r(code, text, sizeof text));
 }
 
 /* Really clone something in the store: the base, or without one a small file. */
@@ -94,7 +95,8 @@ static bool check_base(const struct volume_base *base, uint64_t size,
 	if (n != EXT4_SUPER_SIZE || !state.is_ext4)
 		snprintf(reason, VOLUME_REASON_SIZE, "the base has no superblock of an ext4");
 	else if (state.obstacle)
-		snprintf(reason, VOLUME_REASON_SIZE, "the base cannot be cloned: %s", state.obstacle);
+		snprintf(reason, VOLUME_REASON_SIZE, "the base cannot be cloned: %s",
+			state.obstacle);
 	else if (size && size < base->size) {
 		char wanted[32], least[32];
 		snprintf(reason, VOLUME_REASON_SIZE,
@@ -157,7 +159,8 @@ static int reflink_create(
 	if (fd < 0)
 		return fd;
 	if (ioctl(fd, FICLONE, reflink->base) < 0)
-		return error_errno(err, errno, "cannot clone the base into the volume of fork %s", name);
+		return error_errno(
+			err, errno, "cannot clone the base into the volume of fork %s", name);
 	r = volume_file_set_size(fd, name, batch->size, err);
 	if (r < 0)
 		return r;

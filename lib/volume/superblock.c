@@ -87,8 +87,8 @@ int identity_create(struct identity *identity, struct ramet_error *err)
 	return 0;
 }
 
-void superblock_rename(uint8_t block[static EXT4_SUPER_SIZE], const struct identity *identity,
-	bool new_seed)
+void superblock_rename(
+	uint8_t block[static EXT4_SUPER_SIZE], const struct identity *identity, bool new_seed)
 {
 	bool checksums = get32(block, FIELD(s_feature_ro_compat)) &
 			 EXT4_FEATURE_RO_COMPAT_METADATA_CSUM;
@@ -103,6 +103,5 @@ void superblock_rename(uint8_t block[static EXT4_SUPER_SIZE], const struct ident
 	if (new_seed)
 		memcpy(block + FIELD(s_hash_seed), identity->hash_seed, sizeof identity->hash_seed);
 	if (checksums)
-		put32(block, FIELD(s_checksum),
-			ext2fs_crc32c_le(~0U, block, FIELD(s_checksum)));
+		put32(block, FIELD(s_checksum), ext2fs_crc32c_le(~0U, block, FIELD(s_checksum)));
 }

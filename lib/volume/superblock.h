@@ -28,7 +28,7 @@ int identity_create(struct identity *identity, struct ramet_error *err);
 
 /* Give the superblock a new identity, its checksum too. new_seed: directories may be empty of
  * hashed names, so the seed of their hashes can be a new one. */
-void superblock_rename(uint8_t block[static EXT4_SUPER_SIZE], const struct identity *identity,
-	bool new_seed);
+void superblock_rename(
+	uint8_t block[static EXT4_SUPER_SIZE], const struct identity *identity, bool new_seed);
 
 #endif

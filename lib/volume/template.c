@@ -47,8 +47,7 @@ static const char magic[8] = {'r', 'a', 'm', 'e', 't', '-', 't', '1'};
 
 static uint32_t checksum(const char *file, size_t length)
 {
-	return ext2fs_crc32c_le(
-		~0U, (const unsigned char *)file + CRC_START, length - CRC_START);
+	return ext2fs_crc32c_le(~0U, (const unsigned char *)file + CRC_START, length - CRC_START);
 }
 
 /* Where length bytes at offset of the volume are in memory; NULL when no extent has them all. */
@@ -85,8 +84,8 @@ static bool parse(struct template *template, uint64_t size)
 		if (!range_within(range.offset, range.length, size) ||
 			!range_within(used, range.length, template->file_length))
 			return false;
-		template->extents[template->count] = (struct template_extent){range.offset,
-			range.length, (uint8_t *)template->file + used};
+		template->extents[template->count] = (struct template_extent){
+			range.offset, range.length, (uint8_t *)template->file + used};
 		used += range.length;
 	}
 	template->size = size;
@@ -126,8 +125,7 @@ static int find_data(int fd, uint64_t size, struct range **ranges, uint32_t *cou
 }
 
 /* Turn the sparse file into the form that is kept. */
-static int collect(
-	int fd, uint64_t size, uint64_t journal_offset, char **file, size_t *length)
+static int collect(int fd, uint64_t size, uint64_t journal_offset, char **file, size_t *length)
 {
 	_cleanup_free_ struct range *ranges = NULL;
 	struct header header = {.size = size, .journal_offset = journal_offset};
@@ -174,7 +172,8 @@ static int compute(uint64_t size, struct template *template, struct ramet_error 
 }
 
 /* A template that cannot be kept costs time at the next fork, nothing else. */
-static void keep(const struct volume_place *place, const char *path, const struct template *template)
+static void keep(
+	const struct volume_place *place, const char *path, const struct template *template)
 {
 	if (mkdirat(place->dirfd, "templates", 0755) < 0 && errno != EEXIST)
 		return;

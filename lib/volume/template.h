@@ -14,14 +14,15 @@
 #define TEMPLATE_SIZE_MAX ((uint64_t)16 << 40)
 
 /* All that is not zero in a blank volume. */
-struct template {
+struct template
+{
 	uint64_t size;
 	char *file; /* the template's file as it is on disk, which the rest points into */
 	size_t file_length;
 	struct template_extent {
 		uint64_t offset, length; /* in the volume */
 		uint8_t *data;
-	} *extents;
+	} * extents;
 	size_t count;
 	uint8_t *superblock;
 	uint8_t *journal_uuid; /* in the journal's superblock */

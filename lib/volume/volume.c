@@ -56,7 +56,7 @@ int volume_choose(const char *name, const struct volume_place *place,
 		char why[VOLUME_REASON_SIZE];
 		*provider = volume_providers[i];
 		if ((*provider)->probe(place, base, size, why)) {
-			snprintf(reason, VOLUME_REASON_SIZE, "auto: %s",
+			snprintf(reason, VOLUME_REASON_SIZE, "auto: %.*s", VOLUME_REASON_SIZE - 8,
 				ruled_out.data ? ruled_out.data : why);
 			return 0;
 		}

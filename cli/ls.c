@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/json.h"
+#include "cli/table.h"
+
+struct ls_options {
+	bool names, images;
+};
+
+static const struct option_spec ls_specs[] = {
+	OPTION(FLAG, struct ls_options, names, "names", NULL, "names of forks only, one a line"),
+	OPTION(FLAG, struct ls_options, images, "images", NULL, "the images instead of the forks"),
+	OPTION_END,
+};
+
+static int name_line(void *ctx, const struct ramet_fork_info *info)
+{
+	puts(info->name);
+	return 0;
+}
+
+static int fork_row(void *ctx, const struct ramet_fork_info *info)
+{
+	struct table *table = ctx;
+	char size[32];
+	table_add(table, "%s", info->name);
+	table_add(table, "%s", info->mode);
+	table_add(table, "%s", info->provider);
+	table_add(table, "%s", text_size(info->size, size));
+	table_add(table, "%s", text_size(info->allocated, size));
+	if (info->holder > 0)
+		table_add(table, "in use by %d", info->holder);
+	else
+		table_add(table, "%s", info->holder ? "in use" : "-");
+	bool unchanged = strcmp(info->base_state, "unchanged") == 0;
+	table_add(table, "%s%s%s%s", info->base, unchanged ? "" : " (",
+		unchanged ? "" : info->base_state, unchanged ? "" : ")");
+	return 0;
+}
+
+static int fork_object(void *ctx, const struct ramet_fork_info *info)
+{
+	json_array_append_new(ctx, cli_json_fork(info));
+	return 0;
+}
+
+static int image_row(void *ctx, const struct ramet_image_info *info)
+{
+	struct table *table = ctx;
+	char size[32];
+	table_add(table, "%s", info->format);
+	table_add(table, "%s", text_size(info->size, size));
+	table_add(table, "%llu", (unsigned long long)info->forks);
+	table_add(table, "%s", info->state);
+	table_add(table, "%s", info->path);
+	return 0;
+}
+
+static int image_object(void *ctx, const struct ramet_image_info *info)
+{
+	json_array_append_new(
+		ctx, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I}", "path",
+			     cli_json_string(info->path), "format", info->format, "size",
+			     (json_int_t)info->size, "state", info->state, "forks",
+			     (json_int_t)info->forks, "created", (json_int_t)info->created));
+	return 0;
+}
+
+static int list_forks(struct invocation *inv, struct ramet_error *err)
+{
+	static const char *const titles[] = {
+		"NAME", "MODE", "PROVIDER", ">SIZE", ">ALLOCATED", "HOLDER", "BASE", NULL};
+	if (inv->json) {
+		json_t *array = json_array();
+		int r = ramet_forks(inv->store, NULL, fork_object, array, err);
+		if (r == 0)
+			return cli_print_json(array);
+		json_decref(array);
+		return r;
+	}
+	struct table table;
+	table_start(&table, titles);
+	int r = ramet_forks(inv->store, NULL, fork_row, &table, err);
+	int status = table_finish(&table, r == 0);
+	return r < 0 ? r : status;
+}
+
+static int list_images(struct invocation *inv, struct ramet_error *err)
+{
+	static const char *const titles[] = {"FORMAT", ">SIZE", ">FORKS", "STATE", "IMAGE", NULL};
+	if (inv->json) {
+		json_t *array = json_array();
+		int r = ramet_images(inv->store, image_object, array, err);
+		if (r == 0)
+			return cli_print_json(array);
+		json_decref(array);
+		return r;
+	}
+	struct table table;
+	table_start(&table, titles);
+	int r = ramet_images(inv->store, image_row, &table, err);
+	int status = table_finish(&table, r == 0);
+	return r < 0 ? r : status;
+}
+
+static int ls_run(struct invocation *inv, struct ramet_error *err)
+{
+	const struct ls_options *options = inv->options;
+	if (options->names && (options->images || inv->json))
+		return cli_usage(inv, "--names goes with neither --images nor --json");
+	if (options->names)
+		return ramet_forks(inv->store, NULL, name_line, NULL, err);
+	return options->images ? list_images(inv, err) : list_forks(inv, err);
+}
+
+const struct command command_ls = {
+	.name = "ls",
+	.arguments = "",
+	.summary = "List the forks, or the images",
+	.example = "ramet ls",
+	.options = ls_specs,
+	.options_size = sizeof(struct ls_options),
+	.has_json = true,
+	.run = ls_run,
+};
