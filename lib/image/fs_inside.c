@@ -151,6 +151,11 @@ int fs_place_claim(struct fs_places *places, fs_ref child, fs_ref parent, size_t
 	return 0;
 }
 
+bool fs_place_known(const struct fs_places *places, fs_ref child)
+{
+	return places->size && place_slot(places->slots, places->size, child)->child;
+}
+
 void fs_places_free(struct fs_places *places)
 {
 	free(places->slots);

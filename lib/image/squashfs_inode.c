@@ -295,6 +295,10 @@ int squashfs_list(struct fs *fs, fs_ref dir, struct fs_entries *entries, struct 
 		return r;
 	if (!S_ISDIR(node.mode))
 		return error_set(err, ENOTDIR, "inode %#llx is no directory", shown(dir));
+	if (dir != s->super.root_inode_ref && !fs_place_known(&s->places, dir + 1))
+		return squashfs_damage(err,
+			"directory %#llx is called something else by the directory it is in",
+			shown(dir));
 	_cleanup_entry_list_ fs_entry_list list = {0};
 	r = list_all(s, &node, &list, err);
 	if (r < 0)

@@ -269,7 +269,7 @@ static struct fs *open_view(const char *format, const char *path)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		die(path, NULL);
-	int r = strcmp(format, "ext4") == 0 ? -(int)(replayed = false)
+	int r = strcmp(format, "ext4") == 0 ? ext4_open(fd, &fs, &replayed, &err)
 					    : squashfs_open(fd, &fs, &err);
 	if (r < 0)
 		die(path, &err);
