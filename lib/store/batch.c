@@ -8,7 +8,7 @@
  * Only 'ready' forks are ever seen.
  *
  * Removing. (1) A durable transaction turns the row 'removing', under the fork's lock. (2) The
- * files go, and that is synced. (3) The row goes.
+ * files go. (3) The row goes.
  *
  * Who is at work. Every making and removing is a batch with a number that is never used again. Its
  * maker keeps byte N of ROOT/makers locked (an open file description lock) from before the rows are
@@ -16,11 +16,12 @@
  * and whose byte is free is a dead maker's: no guessing by pids. Whoever opens the store takes such
  * rows over, as a batch of its own, and erases them (recover.c).
  *
- * Power. Step (1) of making is not synced, so after a loss of power files may be there whose rows
- * are lost. For those alone a folder is made with the sticky bit set, and loses it after (4): a
- * folder with the bit and without a row was never a fork, and the first open after a boot removes
- * it. A folder without the bit is never removed for want of a row: it was a whole fork once, and
- * its catalogue was lost or put back from an older copy.
+ * Power. Two things are not synced: step (1) of making, so files may be there whose rows are lost;
+ * and step (2) of removing, so files may be back whose row is gone. The first open after a boot
+ * removes both, and knows them for certain: a folder is made with the sticky bit set and loses it
+ * after (4), and step (3) leaves the name in the table `removed`. A folder that has neither is never
+ * removed for want of a row: it was a whole fork once, and its catalogue was lost, or put back from
+ * an older copy.
  *
  * Syncs: few forks are synced file by file (the volume, its folder, ROOT/forks, the catalogue: 4),
  * many by one syncfs(2), which also writes what others have dirty there, and the catalogue.
@@ -251,8 +252,6 @@ void store_batch_abandon(struct store_batch *batch)
 
 static int erase_folder(struct ramet_store *store, const char *name, struct ramet_error *err)
 {
-	if (fchmodat(store->forks_fd, name, FOLDER_UNFINISHED, 0) < 0 && errno == ENOENT)
-		return 0;
 	int r = folder_remove(store->forks_fd, name);
 	return r < 0 ? error_errno(
 			       err, -r, "cannot remove the folder %s/forks/%s", store->root, name)
@@ -267,12 +266,15 @@ int batch_erase(struct ramet_store *store, int64_t id, struct ramet_error *err)
 	while (r == 0 && (r = catalogue_step(store, query, err)) > 0)
 		r = erase_folder(store, (const char *)sqlite3_column_text(query, 0), err);
 	sqlite3_reset(query);
-	if (r == 0 && fsync(store->forks_fd) < 0)
-		r = error_errno(err, errno, "cannot write %s/forks to its disk", store->root);
 	if (r < 0)
 		return r;
 	_cleanup_transaction_ struct transaction transaction;
 	r = transaction_begin(&transaction, store, false, err);
+	if (r == 0)
+		r = catalogue_run(store, err,
+			"INSERT OR IGNORE INTO removed SELECT name FROM fork "
+			"WHERE batch = ? AND state != 'ready'",
+			"i", id);
 	if (r == 0)
 		r = catalogue_run(store, err,
 			"DELETE FROM fork WHERE batch = ? AND state != 'ready'", "i", id);

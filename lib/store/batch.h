@@ -60,7 +60,7 @@ int batch_lock(struct ramet_store *store, int64_t *id, struct ramet_error *err);
 void batch_unlock(struct ramet_store *store, int64_t id);
 /* Remove the folders of every fork of the batch, then their rows. */
 int batch_erase(struct ramet_store *store, int64_t id, struct ramet_error *err);
-/* The mode of a folder that is not, or not any more, a whole fork's (see batch.c). */
+/* The modes of a folder that is not yet a whole fork's, and of one that is (see batch.c). */
 enum { FOLDER_UNFINISHED = 01700, FOLDER_READY = 0700 };
 
 #endif

@@ -42,6 +42,7 @@ static const char schema[] =
 	" size INTEGER NOT NULL, created INTEGER NOT NULL,"
 	" state TEXT NOT NULL CHECK(state IN ('making', 'ready', 'removing')),"
 	" batch INTEGER NOT NULL) %1$s;"
+	"CREATE TABLE removed(name TEXT PRIMARY KEY) %1$s;"
 	"CREATE INDEX fork_image ON fork(image);"
 	"CREATE INDEX fork_unfinished ON fork(batch) WHERE state != 'ready';"
 	"PRAGMA application_id = %2$d; PRAGMA user_version = %3$d;";

@@ -77,19 +77,21 @@ static int erase_dead(struct ramet_store *store, struct ramet_error *err)
 	}
 }
 
-/* Whether the folder was never, or is no more, a fork: unfinished, and without a row. */
+/* Whether the folder has no row, and is known to be unfinished or to be removed. */
 static int is_stray(
 	struct ramet_store *store, const char *name, bool *stray, struct ramet_error *err)
 {
 	struct stat st;
 	*stray = false;
-	if (fstatat(store->forks_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) ||
-		(st.st_mode & 07777) != FOLDER_UNFINISHED)
+	if (fstatat(store->forks_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
 		return 0;
-	int64_t rows = 0;
-	int r = catalogue_number(
-		store, &rows, err, "SELECT count(*) FROM fork WHERE name = ?", "s", name);
-	*stray = rows == 0;
+	bool unfinished = (st.st_mode & 07777) == FOLDER_UNFINISHED;
+	int64_t answer = 0;
+	int r = catalogue_number(store, &answer, err,
+		"SELECT NOT EXISTS (SELECT 1 FROM fork WHERE name = ?1) AND "
+		"(?2 OR EXISTS (SELECT 1 FROM removed WHERE name = ?1))",
+		"si", name, (int64_t)unfinished);
+	*stray = answer;
 	return r;
 }
 
@@ -133,6 +135,8 @@ static int sweep_once(struct ramet_store *store, struct ramet_error *err)
 		r = catalogue_number(store, &swept, err, seen, "s", boot);
 	if (r == 0 && !swept)
 		r = sweep_folders(store, err);
+	if (r == 0)
+		r = catalogue_run(store, err, "DELETE FROM removed", "");
 	if (r == 0)
 		r = catalogue_run(
 			store, err, "INSERT OR REPLACE INTO meta VALUES('boot', ?)", "s", boot);

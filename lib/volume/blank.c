@@ -41,7 +41,7 @@ static void fill_parameters(struct ext2_super_block *s, uint64_t size)
 	ext2fs_blocks_count_set(s, size >> (10 + log_block_size));
 	s->s_inode_size = 256;
 	s->s_inodes_count = (uint32_t)(size / inode_ratio(size));
-	s->s_log_groups_per_flex = size <= 64 * GIB ? 4 : 8;
+	s->s_log_groups_per_flex = 8;
 	s->s_feature_compat = EXT3_FEATURE_COMPAT_HAS_JOURNAL | EXT2_FEATURE_COMPAT_EXT_ATTR |
 			      EXT2_FEATURE_COMPAT_DIR_INDEX | EXT4_FEATURE_COMPAT_SPARSE_SUPER2;
 	s->s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS |

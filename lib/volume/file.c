@@ -30,10 +30,10 @@ static int check_size(uint64_t size, struct ramet_error *err)
 		return error_set(err, EINVAL,
 			"a volume of %s is too small for a file system: at least %s are needed",
 			text_size(size, given), text_size(TEMPLATE_SIZE_MIN, limit));
-	if (size > TEMPLATE_SIZE_MAX)
+	if (size >= TEMPLATE_SIZE_LIMIT)
 		return error_set(err, EFBIG,
-			"a volume of %s is larger than ramet makes them: at most %s",
-			text_size(size, given), text_size(TEMPLATE_SIZE_MAX, limit));
+			"a volume of %s is larger than ramet makes them: they are smaller than %s",
+			text_size(size, given), text_size(TEMPLATE_SIZE_LIMIT, limit));
 	return 0;
 }
 

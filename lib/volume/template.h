@@ -9,9 +9,10 @@
 #include "volume/superblock.h"
 #include "volume/volume.h"
 
-/* Sizes that a blank volume can have. */
-#define TEMPLATE_SIZE_MIN ((uint64_t)4 << 20)
-#define TEMPLATE_SIZE_MAX ((uint64_t)16 << 40)
+/* The sizes that a blank volume can have: from the first to below the second, where the numbers of
+ * 4 KiB blocks need more than 32 bits (and where the files of a host's ext4 end). */
+#define TEMPLATE_SIZE_MIN   ((uint64_t)4 << 20)
+#define TEMPLATE_SIZE_LIMIT ((uint64_t)16 << 40)
 
 /* All that is not zero in a blank volume. */
 struct template
