@@ -108,6 +108,7 @@ static _Noreturn void child(struct machine *machine, int report)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	say_step(machine, "the command is next");
+	say_ready(machine);
 	execute(machine->asked.exec, environment_make(machine->environment));
 	bool missing = errno == ENOENT || errno == ENOTDIR;
 	say(machine, machine->asked.exec[0], missing ? " was not found" : " cannot be executed",

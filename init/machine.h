@@ -27,6 +27,8 @@ struct machine {
 void say(const struct machine *machine, const char *first, ...) __attribute__((sentinel));
 /* The same with the time, when ramet.verbose asks for it. */
 void say_step(const struct machine *machine, const char *step);
+/* To the host, when there is a nonce: the command is started. */
+void say_ready(const struct machine *machine);
 /* What went wrong, as a sentence from strings up to NULL; the VM ends. */
 _Noreturn void fail(struct machine *machine, const char *first, ...) __attribute__((sentinel));
 /* The same for a sentence that is there. */

@@ -59,14 +59,17 @@ static inline bool init_byte_is_plain(unsigned char c)
 
 /*
  * What the init says at the end, when there was a nonce; each is a line of its own with a newline
- * before it too, and nothing follows but the reboot:
+ * before it too, and after the first two nothing follows but the reboot:
  *     ramet-exit:NONCE:STATUS      the command's exit status, 0-255; 128 + N for signal N,
  *                                  127 not found, 126 not executable. Volume unmounted cleanly.
  *     ramet-fail:NONCE:SENTENCE    the init could not do its work, and why
+ * and before, in the same form:
+ *     ramet-ready:NONCE:           the command is started now: what is typed from here on reaches it
  * Without a nonce a failure is said as "ramet-init: SENTENCE", which is also the form of notes.
  */
 #define INIT_LINE_EXIT "ramet-exit:"
 #define INIT_LINE_FAIL "ramet-fail:"
+#define INIT_LINE_READY "ramet-ready:"
 #define INIT_LINE_NOTE "ramet-init: "
 
 /* Within the volume, as the overlay-init script of firecracker-containerd has them. */

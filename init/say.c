@@ -96,6 +96,15 @@ void say_step(const struct machine *machine, const char *step)
 		say(machine, number(microseconds(), buffer), " us: ", step, NULL);
 }
 
+void say_ready(const struct machine *machine)
+{
+	char line[LINE_SIZE];
+	if (!machine->asked.nonce)
+		return;
+	join(line, sizeof line, "\n" INIT_LINE_READY, machine->asked.nonce, ":\n", NULL);
+	put(machine, line);
+}
+
 static _Noreturn void end(const struct machine *machine, const char *line)
 {
 	put(machine, line);
