@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel cuts a line that is too long without a word (COMMAND_LINE_SIZE is 2048 on x86), and
+ * the last argument, perhaps half of the user's command, would be lost: so it is counted here,
+ * with what the VMM adds by itself.
+ *
+ * Messages: "quiet" leaves warnings on; loglevel=2 leaves panics and what is as bad.
+ */
+#include "vmm/arguments.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "init/names.h"
+
+static void add_encoded(struct text *line, const char *item, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		unsigned char c = (unsigned char)item[i];
+		if (init_byte_is_plain(c))
+			text_append_bytes(line, &c, 1);
+		else
+			text_format(line, "%%%02X", c);
+	}
+}
+
+static void add_command(struct text *line, const char *const *argv)
+{
+	for (size_t i = 0; argv && argv[i]; i++) {
+		text_append(line, i ? "," : " " INIT_ARG_EXEC "=");
+		add_encoded(line, argv[i], strlen(argv[i]));
+	}
+}
+
+static void add_read_only(struct text *line, const char *paths)
+{
+	const char *before = " " INIT_ARG_RO "=";
+	while (paths && *paths) {
+		size_t length = strcspn(paths, "\n");
+		if (length) {
+			text_append(line, before);
+			add_encoded(line, paths, length);
+			before = ",";
+		}
+		paths += length + (paths[length] == '\n');
+	}
+}
+
+static bool is_plain(const char *word)
+{
+	for (; *word; word++)
+		if (!init_byte_is_plain((unsigned char)*word))
+			return false;
+	return true;
+}
+
+static void add_person(struct text *line, const struct guest_arguments *arguments)
+{
+	if (!arguments->rows || !arguments->columns)
+		return;
+	text_format(line, " " INIT_ARG_TTY "=%ux%u", arguments->rows, arguments->columns);
+	if (arguments->term && *arguments->term && is_plain(arguments->term))
+		text_format(line, " TERM=%s", arguments->term);
+}
+
+/* Where the root is and who makes it. */
+static void add_root(struct text *line, const struct guest_arguments *arguments)
+{
+	if (arguments->clone)
+		text_append(line, " rw " INIT_ARG_MODE "=clone");
+	else
+		text_append(line, arguments->ram ? " ro " INIT_ARG_OVERLAY_ROOT "=ram"
+						 : " ro " INIT_ARG_OVERLAY_ROOT "=vdb");
+	if (!arguments->in_image_init)
+		return;
+	if (arguments->initramfs)
+		text_append(line, " " INIT_ARG_HANDOVER "=" INIT_IN_IMAGE_PATH);
+	else
+		text_format(line, "%s init=" INIT_IN_IMAGE_PATH,
+			arguments->vmm->says_root ? "" : " root=/dev/vda");
+}
+
+static int check_append(const char *append, struct ramet_error *err)
+{
+	for (const char *c = append; c && *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 127)
+			return error_set(err, EINVAL,
+				"the kernel arguments to append have a control character in them");
+	return 0;
+}
+
+int guest_arguments_write(
+	const struct guest_arguments *arguments, struct text *line, struct ramet_error *err)
+{
+	const struct vmm *vmm = arguments->vmm;
+	int r = check_append(arguments->append, err);
+	if (r < 0)
+		return r;
+	char tuned[128] = "";
+	if (vmm->tune)
+		vmm->tune(arguments->kvm, tuned, sizeof tuned);
+	text_format(line, "console=ttyS0 %s%s%s", vmm->arguments, tuned,
+		arguments->verbose ? " " INIT_ARG_VERBOSE "=1" : " quiet loglevel=2");
+	add_root(line, arguments);
+	if (arguments->nonce)
+		text_format(line, " " INIT_ARG_NONCE "=%s", arguments->nonce);
+	if (arguments->hostname)
+		text_format(line, " " INIT_ARG_HOSTNAME "=%s", arguments->hostname);
+	add_person(line, arguments);
+	add_read_only(line, arguments->read_only_paths);
+	add_command(line, arguments->argv);
+	if (arguments->append && *arguments->append)
+		text_format(line, " %s", arguments->append);
+	if (line->failed)
+		return error_memory(err);
+	const size_t most = INIT_MAX_CMDLINE - 1 - vmm->reserve;
+	if (line->length > most)
+		return error_set(err, E2BIG,
+			"the kernel's command line would be %zu bytes long and can be %zu; put a "
+			"long command into a script in the image",
+			line->length, most);
+	return 0;
+}

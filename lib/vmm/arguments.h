@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernel's command line: what the VMM, the kernel and ramet's init each need to be told. */
+#ifndef VMM_ARGUMENTS_H
+#define VMM_ARGUMENTS_H
+
+#include <stdbool.h>
+
+#include "base/text.h"
+#include "vmm/vmm.h"
+
+struct guest_arguments {
+	const struct vmm *vmm;
+	bool kvm;
+	bool clone;         /* the first drive is the fork's own */
+	bool ram;           /* the writes stay in memory */
+	bool in_image_init; /* the init is in the image... */
+	bool initramfs;     /* ... and there is an initramfs, which loads modules and hands over */
+	bool verbose;
+	const char *nonce;           /* NULL: the init reports to nobody */
+	const char *hostname;        /* NULL: the image's */
+	const char *read_only_paths; /* one a line, or "" */
+	const char *const *argv;     /* the command, NULL-terminated, or NULL */
+	unsigned rows, columns;      /* of the terminal; 0: nobody sits there */
+	const char *term;            /* its kind, or NULL */
+	const char *append;          /* what the user adds, or NULL */
+};
+
+/* Errors: EINVAL (an argument that no command line can hold), E2BIG (it is too long). */
+int guest_arguments_write(
+	const struct guest_arguments *arguments, struct text *line, struct ramet_error *err);
+
+#endif

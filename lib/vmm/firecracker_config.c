@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A machine as Firecracker's configuration file describes it (and, part by part, its API):
+ * tests/framework/vm_config.json and vmm_config/ of Firecracker 1.16. Every structure there denies
+ * unknown fields, so nothing is set that is not needed.
+ *
+ * cache_type: "Writeback" lets the guest flush, and a flush is an fsync of the volume; a read-only
+ * base has nothing to flush ("Unsafe"). A root device is named only without an initrd: with one,
+ * the guest's init mounts the root.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "vmm/vmm.h"
+
+static json_t *drive_json(const struct vm_drive *drive, bool root)
+{
+	return json_pack("{s:s, s:s, s:b, s:b, s:s}", "drive_id", drive->id, "path_on_host",
+		drive->path, "is_root_device", root, "is_read_only", drive->read_only, "cache_type",
+		drive->read_only ? "Unsafe" : "Writeback");
+}
+
+static json_t *drives_json(const struct vm_config *config)
+{
+	json_t *drives = json_array();
+	for (size_t i = 0; i < config->drive_count; i++)
+		if (json_array_append_new(drives,
+			    drive_json(&config->drives[i], i == 0 && !config->initrd)) < 0) {
+			json_decref(drives);
+			return NULL;
+		}
+	return drives;
+}
+
+/* JSON is UTF-8, the names of files need not be. */
+static int path_check(const char *path, struct ramet_error *err)
+{
+	json_t *string = path ? json_string(path) : json_null();
+	json_decref(string);
+	return string ? 0
+		      : error_set(err, EILSEQ,
+				"Firecracker takes only file names that are UTF-8, and %s is not; "
+				"rename it, or take --vmm qemu",
+				path);
+}
+
+json_t *firecracker_configuration(const struct vm_config *config, struct ramet_error *err)
+{
+	if (path_check(config->kernel, err) < 0 || path_check(config->initrd, err) < 0)
+		return NULL;
+	for (size_t i = 0; i < config->drive_count; i++)
+		if (path_check(config->drives[i].path, err) < 0)
+			return NULL;
+	if (path_check(config->command_line, NULL) < 0) {
+		error_set(err, EILSEQ, "the kernel's arguments are not UTF-8");
+		return NULL;
+	}
+	json_t *boot = json_pack("{s:s, s:s, s:s*}", "kernel_image_path", config->kernel,
+		"boot_args", config->command_line, "initrd_path", config->initrd);
+	json_t *machine = json_pack("{s:i, s:i}", "vcpu_count", (int)config->vcpus, "mem_size_mib",
+		(int)config->memory_mib);
+	json_t *all = json_pack("{s:o, s:o, s:o}", "boot-source", boot, "drives",
+		drives_json(config), "machine-config", machine);
+	if (!all)
+		error_memory(err);
+	return all;
+}

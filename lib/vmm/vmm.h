@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Virtual machine monitors: one file each, one line in the table of vmm.c. This room knows
+ * kernels, drives and consoles; what a fork is, its callers know.
+ */
+#ifndef VMM_VMM_H
+#define VMM_VMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "vmm/process.h"
+
+struct vm_drive {
+	const char *id; /* letters, digits and '_' */
+	const char *path;
+	bool read_only;
+};
+
+/* A virtual machine. Paths are absolute, strings are borrowed. */
+struct vm_config {
+	const char *folder; /* where its log and sockets go */
+	int folder_fd;
+	const char *kernel;
+	const char *initrd; /* NULL: the first drive is the root, and the kernel mounts it */
+	const char *command_line;
+	const struct vm_drive *drives; /* the guest sees them in this order as vda, vdb... */
+	size_t drive_count;
+	unsigned vcpus, memory_mib;
+	bool kvm;    /* hardware virtualisation, else software emulation */
+	int keep_fd; /* stays open in the VMM (a lock), -1: none */
+	int stop_fd; /* readable: no longer wanted, -1: none */
+};
+
+/* One that runs. */
+struct vm {
+	struct process process;
+	int control; /* the VMM's own, for stop; -EBADF: none */
+};
+#define VM_NONE \
+	{ \
+		.process = PROCESS_NONE, .control = -EBADF \
+	}
+void vm_close(struct vm *vm); /* kills it when it still runs */
+#define _cleanup_vm_ __attribute__((cleanup(vm_close)))
+
+struct vmm {
+	const char *name;    /* "qemu" */
+	const char *program; /* what to look for in PATH */
+	const char *install; /* what to do when it is not there */
+	bool needs_kvm;
+	bool needs_elf;        /* takes no compressed kernel */
+	bool says_root;        /* adds root= for a root drive itself */
+	const char *arguments; /* kernel arguments that make the guest end well under this VMM */
+	size_t reserve;        /* bytes of command line it adds itself, at most */
+	/* More kernel arguments, for this host and config; may be NULL. */
+	void (*tune)(bool kvm, char *buffer, size_t size);
+	/* Start the machine. -ECANCELED when stop_fd became readable meanwhile; *vm is then, as after
+	 * every error, to be closed by the caller, and may tell the VMM's last words. */
+	int (*start)(const struct vmm *vmm, const char *program, const struct vm_config *config,
+		struct vm *vm, struct ramet_error *err);
+	/* Press the machine's power button, for a guest with an init of its own. Does not wait. */
+	void (*ask)(struct vm *vm);
+	/* Tell the VMM to end now. Does not wait; what it does not do in time the caller kills. */
+	void (*stop)(struct vm *vm);
+};
+
+/* The table, ended by NULL; "auto" tries it in this order. */
+extern const struct vmm *const vmms[];
+extern const struct vmm vmm_firecracker, vmm_qemu;
+
+struct vmm_choice {
+	const struct vmm *vmm;
+	char *program; /* its path */
+	bool kvm;
+	char reason[512]; /* why not KVM, when that was found out: "there is no /dev/kvm" */
+};
+/*
+ * Which VMM and which accelerator. wanted: a name or "auto"; accelerator: "kvm", "tcg" or "auto".
+ * What was named is taken or refused. -ENOENT: not installed; -EOPNOTSUPP: cannot serve here.
+ */
+int vmm_choose(const char *wanted, const char *accelerator, struct vmm_choice *choice,
+	struct ramet_error *err);
+void vmm_choice_free(struct vmm_choice *choice);
+#define _cleanup_choice_ __attribute__((cleanup(vmm_choice_free)))
+
+/* The path of a program in $PATH, malloc()ed, or NULL. */
+char *vmm_find_program(const char *name);
+
+/* The configuration as Firecracker's configuration file has it; NULL and a sentence on failure.
+ * The caller owns the reference. */
+struct json_t;
+struct json_t *firecracker_configuration(const struct vm_config *config, struct ramet_error *err);
+
+#endif
