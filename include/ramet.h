@@ -167,6 +167,7 @@ struct ramet_run_options {
 	const char *kernel;  /* vmlinux or vmlinuz */
 	const char *modules; /* a /lib/modules/VERSION folder, or NULL: all is built in */
 	const char *vmm;     /* "auto" (also for NULL), "firecracker" or "qemu" */
+	const char *accelerator; /* "auto", "kvm" or "tcg"; NULL: $RAMET_ACCEL, then "auto" */
 	const char *const
 		*argv;       /* the guest's command, NULL-terminated; NULL: the image's own init */
 	bool ram;            /* overlay mode: keep the writes in memory, leave the volume alone */
@@ -176,9 +177,17 @@ struct ramet_run_options {
 	unsigned timeout;    /* seconds, 0: none */
 	const char *append;  /* more kernel arguments, or NULL */
 	bool verbose;        /* the kernel's messages are shown */
+	bool interactive;    /* a person types at a terminal: the guest echoes and edits lines;
+				Ctrl-] three times within a second is a request to end the VM */
 	int console_in;      /* fd given to the guest as console input, -1: none */
 	int console_out;     /* fd that gets the guest's console */
-	int stop_fd;         /* readable: end the VM cleanly (a signalfd, an eventfd), -1: none */
+	int stop_fd;         /* a signalfd or eventfd, -1: none. Each time it is readable it is
+				read, and is one request to end the VM: the first asks the guest, the
+				second tells the VMM, the third kills it */
+	/* Called once, before the guest runs: which VMM and accelerator were taken and, where there
+	 * was a choice, why. "qemu with software emulation: there is no /dev/kvm". May be NULL. */
+	void (*note)(void *ctx, const char *sentence);
+	void *note_ctx;
 };
 
 struct ramet_run_result {
@@ -186,19 +195,28 @@ struct ramet_run_result {
 				   when the guest powered off */
 	const char *vmm; /* "firecracker" or "qemu"; static */
 	const char *accelerator; /* "kvm" or "tcg"; static */
-	bool timed_out, stopped; /* why it ended, when it was not by itself */
+	/* Why it ended, when it was not by itself: the time was over, or stop_fd, the console or
+	 * the reader of its output asked for it. exit_status says little then. */
+	bool timed_out, stopped;
+	bool killed; /* the guest did not end when asked: what it had not flushed is lost */
 };
 
 /*
- * Run a fork until its VM ends. The fork is locked meanwhile, by this process and by the VMM.
- * Errors: ENOENT, EBUSY (in use, with the holder's pid), ETIMEDOUT, EPROTO (the guest ended
- * without saying how: a panic, a crash), ECONNRESET (the VMM died), EOPNOTSUPP.
+ * Run a fork until its VM ends. The fork is locked meanwhile, by this process and by the VMM, and
+ * the VMM is killed when the calling thread ends. What the guest prints goes to console_out as it
+ * is; console_in is text (0x03 interrupts the command, 0x04 ends its input).
+ * Errors: ENOENT, EBUSY (in use, with the holder's pid), ESTALE (the base is not the one the fork
+ * was made of), EPROTO (the guest failed, or ended without saying how: a panic, a crash),
+ * ECONNRESET (the VMM died), EOPNOTSUPP (the VMM or accelerator asked for cannot serve), ENOEXEC
+ * (the kernel is none), E2BIG (the command is too long for a kernel's command line).
  */
 RAMET_API int ramet_run(struct ramet_store *store, const struct ramet_run_options *options,
 	struct ramet_run_result *result, struct ramet_error *err);
 
 /* A Firecracker configuration file for the fork, JSON, malloc()ed: the caller frees *json.
- * console_*, stop_fd, timeout and vmm are not used. */
+ * console_*, stop_fd, timeout, note, vmm and accelerator are not used. The initramfs and the
+ * unpacked kernel that it names are written into the store. Errors: as ramet_run; EBUSY too, for a
+ * second VM on the same volume would destroy it. */
 RAMET_API int ramet_config(struct ramet_store *store, const struct ramet_run_options *options,
 	char **json, struct ramet_error *err);
 

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything that can be wrong is looked at before anything starts, in the order in which a user
+ * would want to hear of it: the fork, its base, the kernel, the modules, the command.
+ *
+ * A bzImage for a VMM that takes only ELF kernels is unpacked once, into ROOT/kernels.
+ */
+#include "api/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "vmm/initramfs.h"
+#include "vmm/kernel.h"
+
+enum { DEFAULT_MEMORY_MIB = 512, LEAST_MEMORY_MIB = 64 };
+
+static int check_options(const struct store_fork *fork, const struct ramet_run_options *options,
+	struct ramet_error *err)
+{
+	bool clone = strcmp(fork->mode, "clone") == 0;
+	if (clone && options->ram)
+		return error_set(err, EOPNOTSUPP,
+			"fork %s is a clone of its base, and writes in memory need an overlay; "
+			"fork the base with --provider file",
+			fork->name);
+	if (options->memory_mib && options->memory_mib < LEAST_MEMORY_MIB)
+		return error_set(err, EINVAL,
+			"%u MiB of memory are too little for a kernel; give %d",
+			options->memory_mib, LEAST_MEMORY_MIB);
+	struct stat st;
+	if (options->modules && stat(options->modules, &st) < 0)
+		return error_errno(
+			err, errno, "cannot open the kernel modules in %s", options->modules);
+	if (options->modules && !S_ISDIR(st.st_mode))
+		return error_set(err, ENOTDIR,
+			"%s is not a folder; --modules takes a /lib/modules/VERSION folder",
+			options->modules);
+	return 0;
+}
+
+static int kernel_prepare(struct machine *machine, const struct ramet_store *store,
+	const char *path, bool needs_elf, struct ramet_error *err)
+{
+	enum kernel_kind kind;
+	int r = kernel_identify(path, &kind, err);
+	if (r < 0)
+		return r;
+	if (kind == KERNEL_ELF || !needs_elf) {
+		machine->kernel = realpath(path, NULL);
+		return machine->kernel ? 0 : error_errno(err, errno, "cannot find %s", path);
+	}
+	_cleanup_free_ char *folder = NULL;
+	if (asprintf(&folder, "%s/kernels", store->root) < 0) {
+		folder = NULL;
+		return error_memory(err);
+	}
+	if (mkdir(folder, 0755) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "cannot make the folder %s", folder);
+	return kernel_unpack(path, folder, &machine->kernel, err);
+}
+
+/* Written aside first: a VMM that reads the one before is not disturbed. */
+static int initramfs_prepare(
+	struct machine *machine, const char *modules, const char *name, struct ramet_error *err)
+{
+	const char *names[] = {
+		"virtio_mmio", "virtio_blk", machine->fork.format, "ext4", "overlay", NULL};
+	struct initramfs_options options = {.modules_dir = modules, .modules = names};
+	if (asprintf(&machine->initrd, "%s/%s", machine->fork.folder, name) < 0) {
+		machine->initrd = NULL;
+		return error_memory(err);
+	}
+	_cleanup_outfile_ struct outfile out = OUTFILE_NONE;
+	int r = outfile_open(&out, machine->initrd, err);
+	if (r == 0)
+		r = initramfs_write(out.fd, &options, err);
+	if (r == 0)
+		r = outfile_publish(&out, err);
+	return r;
+}
+
+static void drives_fill(struct machine *machine, bool clone, bool ram)
+{
+	const struct store_fork *fork = &machine->fork;
+	if (!clone)
+		machine->drives[machine->drive_count++] = (struct vm_drive){
+			.id = "base", .path = fork->base, .read_only = true};
+	if (!ram)
+		machine->drives[machine->drive_count++] = (struct vm_drive){
+			.id = "volume", .path = fork->volume};
+}
+
+static int fork_take(struct machine *machine, struct ramet_store *store, const char *name,
+	struct ramet_error *err)
+{
+	int r = store_fork_lock(store, name, &machine->lock, err);
+	if (r == 0)
+		r = store_fork_find(store, name, &machine->fork, err);
+	if (r == 0)
+		r = store_fork_check_base(&machine->fork, err);
+	if (r < 0)
+		return r;
+	machine->folder_fd = open(machine->fork.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (machine->folder_fd < 0)
+		return error_errno(err, errno, "cannot open the folder of fork %s", name);
+	if (access(machine->fork.volume, R_OK | W_OK) < 0)
+		return error_errno(err, errno, "cannot use the volume of fork %s", name);
+	return 0;
+}
+
+int machine_prepare(struct machine *machine, struct ramet_store *store,
+	const struct ramet_run_options *options, struct guest_arguments *arguments,
+	const char *initramfs_name, struct ramet_error *err)
+{
+	int r = fork_take(machine, store, options->name, err);
+	if (r == 0)
+		r = check_options(&machine->fork, options, err);
+	if (r == 0)
+		r = kernel_prepare(machine, store, options->kernel, arguments->vmm->needs_elf, err);
+	/* An init in the image needs ours only to get at its modules. */
+	arguments->initramfs = !options->in_image_init || options->modules;
+	if (r == 0 && arguments->initramfs)
+		r = initramfs_prepare(machine, options->modules, initramfs_name, err);
+	if (r < 0)
+		return r;
+	arguments->clone = strcmp(machine->fork.mode, "clone") == 0;
+	arguments->ram = options->ram;
+	arguments->in_image_init = options->in_image_init;
+	arguments->verbose = options->verbose;
+	arguments->hostname = machine->fork.name;
+	arguments->read_only_paths = machine->fork.read_only_paths;
+	arguments->argv = options->argv;
+	arguments->append = options->append;
+	r = guest_arguments_write(arguments, &machine->command_line, err);
+	if (r < 0)
+		return r;
+	drives_fill(machine, arguments->clone, options->ram);
+	machine->config = (struct vm_config){
+		.folder = machine->fork.folder,
+		.folder_fd = machine->folder_fd,
+		.kernel = machine->kernel,
+		.initrd = machine->initrd,
+		.command_line = machine->command_line.data,
+		.drives = machine->drives,
+		.drive_count = machine->drive_count,
+		.vcpus = options->vcpus ? options->vcpus : 1,
+		.memory_mib = options->memory_mib ? options->memory_mib : DEFAULT_MEMORY_MIB,
+		.keep_fd = machine->lock.fd,
+		.stop_fd = options->stop_fd,
+	};
+	return 0;
+}
+
+void machine_free(struct machine *machine)
+{
+	store_fork_free(&machine->fork);
+	store_lock_release(&machine->lock);
+	cleanup_close(&machine->folder_fd);
+	free(TAKE_PTR(machine->kernel));
+	free(TAKE_PTR(machine->initrd));
+	text_free(&machine->command_line);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "api/machine.h"
+#include "base/cleanup.h"
+#include "vmm/run.h"
+
+/* The random word that makes the init's last line one that no program can print by chance. */
+static int nonce_make(char nonce[static 33], struct ramet_error *err)
+{
+	uint8_t bytes[16];
+	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+		return error_errno(err, errno, "there are no random numbers to be had");
+	for (size_t i = 0; i < sizeof bytes; i++)
+		snprintf(nonce + 2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
+static int choose(const struct ramet_run_options *options, struct vmm_choice *choice,
+	struct ramet_run_result *result, struct ramet_error *err)
+{
+	const char *accelerator = options->accelerator;
+	if (!accelerator || !*accelerator)
+		accelerator = getenv("RAMET_ACCEL");
+	if (!accelerator || !*accelerator)
+		accelerator = "auto";
+	int r = vmm_choose(options->vmm ? options->vmm : "auto", accelerator, choice, err);
+	if (r < 0)
+		return r;
+	result->vmm = choice->vmm->name;
+	result->accelerator = choice->kvm ? "kvm" : "tcg";
+	return 0;
+}
+
+static void say_choice(const struct ramet_run_options *options, const struct vmm_choice *choice)
+{
+	char sentence[640];
+	if (!options->note)
+		return;
+	snprintf(sentence, sizeof sentence, "%s with %s%s%s", choice->vmm->name,
+		choice->kvm ? "KVM" : "software emulation", *choice->reason ? ": " : "",
+		choice->reason);
+	options->note(options->note_ctx, sentence);
+}
+
+static void describe_terminal(
+	const struct ramet_run_options *options, struct guest_arguments *arguments)
+{
+	struct winsize size;
+	if (!options->interactive)
+		return;
+	bool known = ioctl(options->console_out, TIOCGWINSZ, &size) == 0 && size.ws_row &&
+		     size.ws_col;
+	arguments->rows = known ? size.ws_row : 24;
+	arguments->columns = known ? size.ws_col : 80;
+	arguments->term = getenv("TERM");
+}
+
+static void holder_add(void *ctx, pid_t pid)
+{
+	/* Only a name for messages; the lock itself is inherited. */
+	(void)store_lock_add_holder(ctx, pid);
+}
+
+int ramet_run(struct ramet_store *store, const struct ramet_run_options *options,
+	struct ramet_run_result *result, struct ramet_error *err)
+{
+	*result = (struct ramet_run_result){0};
+	_cleanup_choice_ struct vmm_choice choice = {0};
+	int r = choose(options, &choice, result, err);
+	if (r < 0)
+		return r;
+	char nonce[33];
+	r = nonce_make(nonce, err);
+	if (r < 0)
+		return r;
+	struct guest_arguments arguments = {.vmm = choice.vmm, .kvm = choice.kvm, .nonce = nonce};
+	describe_terminal(options, &arguments);
+	_cleanup_machine_ struct machine machine = MACHINE_NONE;
+	r = machine_prepare(&machine, store, options, &arguments, "initramfs", err);
+	if (r < 0)
+		return r;
+	machine.config.kvm = choice.kvm;
+	say_choice(options, &choice);
+	struct run_options run = {.console_in = options->console_in,
+		.console_out = options->console_out,
+		.stop_fd = options->stop_fd,
+		.timeout = options->timeout,
+		.nonce = nonce,
+		.has_command = options->argv != NULL,
+		.person = options->interactive,
+		.verbose = options->verbose,
+		.started = holder_add,
+		.ctx = &machine.lock};
+	struct run_result ended;
+	r = vm_run(&choice, &machine.config, &run, &ended, err);
+	if (r < 0)
+		return error_prefix(err, "fork %s", options->name);
+	result->exit_status = ended.exit_status;
+	result->timed_out = ended.timed_out;
+	result->stopped = ended.stopped;
+	result->killed = ended.killed;
+	return 0;
+}
