@@ -98,6 +98,7 @@ const struct image_format image_squashfs = {
 const struct image_format image_ext4 = {
 	.name = "ext4",
 	.summary = "plain and writable: each fork is a copy-on-write clone (clone mode)",
+	.write = ext4_write,
 	.probe = ext4_probe,
 	.length = ext4_length,
 };
