@@ -204,7 +204,7 @@ int ext4_list(struct fs *fs, fs_ref ref, struct fs_entries *entries, struct rame
 		return r;
 	if (!S_ISDIR(dir.mode))
 		return error_set(err, ENOTDIR, "inode %u is no directory", dir.number);
-	if (ref != EXT2_ROOT_INO && !fs_place_known(&e->places, ref))
+	if (ref != EXT2_ROOT_INO && !fs_place_find(&e->places, ref))
 		return ext4_damage(err,
 			"directory %u is called something else by the directory it is in",
 			dir.number);

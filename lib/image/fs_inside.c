@@ -151,9 +151,12 @@ int fs_place_claim(struct fs_places *places, fs_ref child, fs_ref parent, size_t
 	return 0;
 }
 
-bool fs_place_known(const struct fs_places *places, fs_ref child)
+const struct fs_place *fs_place_find(const struct fs_places *places, fs_ref child)
 {
-	return places->size && place_slot(places->slots, places->size, child)->child;
+	if (!places->size)
+		return NULL;
+	struct fs_place *slot = place_slot(places->slots, places->size, child);
+	return slot->child ? slot : NULL;
 }
 
 void fs_places_free(struct fs_places *places)

@@ -48,9 +48,9 @@ struct fs_places {
 
 /* 0, -ENOMEM, or -EUCLEAN when child has another place. child is not 0. */
 int fs_place_claim(struct fs_places *places, fs_ref child, fs_ref parent, size_t position);
-/* Whether child has a place. What is listed without one was not called a directory by the one it is
+/* The place of child, or NULL. What is listed without one was not called a directory by the one it is
  * in, and would escape the proof. */
-bool fs_place_known(const struct fs_places *places, fs_ref child);
+const struct fs_place *fs_place_find(const struct fs_places *places, fs_ref child);
 void fs_places_free(struct fs_places *places);
 
 #endif

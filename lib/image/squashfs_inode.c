@@ -295,7 +295,7 @@ int squashfs_list(struct fs *fs, fs_ref dir, struct fs_entries *entries, struct 
 		return r;
 	if (!S_ISDIR(node.mode))
 		return error_set(err, ENOTDIR, "inode %#llx is no directory", shown(dir));
-	if (dir != s->super.root_inode_ref && !fs_place_known(&s->places, dir + 1))
+	if (dir != s->super.root_inode_ref && !fs_place_find(&s->places, dir + 1))
 		return squashfs_damage(err,
 			"directory %#llx is called something else by the directory it is in",
 			shown(dir));

@@ -282,7 +282,7 @@ static struct fs *open_overlay(int argc, char **argv)
 	struct fs *lower = open_view(argc > 5 ? argv[5] : "squashfs", argv[2]), *fs = NULL;
 	struct fs *upper = open_view("ext4", argv[3]);
 	fs_ref root;
-	if (!lower || fs_lookup(upper, argv[4], &root, &err) < 0 || root == 0)
+	if (!lower || fs_lookup(upper, argv[4], &root, &err) < 0 || overlay_open(lower, upper, root, &fs, &err) < 0)
 		die(argv[3], &err);
 	return fs;
 }
