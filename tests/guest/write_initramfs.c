@@ -14,8 +14,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: write_initramfs FILE [MODULES_DIR MODULE...]\n");
 		return 2;
 	}
-	struct initramfs_options options = {
-		.modules_dir = argc > 2 ? argv[2] : NULL,
+	struct initramfs_options options = {.modules_dir = argc > 2 ? argv[2] : NULL,
 		.modules = argc > 2 ? (const char *const *)argv + 3 : NULL};
 	int fd = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0) {
