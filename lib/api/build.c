@@ -12,8 +12,11 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "image/image.h"
+#include "init/program.h"
 #include "source/source.h"
 #include "store/store.h"
+
+#define INIT_PATH "/sbin/overlay-init"
 
 struct build {
 	const struct ramet_build_options *options;
@@ -71,6 +74,9 @@ static int walk(struct build *build, struct ramet_error *err)
 		r = source_walk(build->tree, options->source, &source, err);
 	for (size_t i = 0; i < options->bind_count && r == 0; i++)
 		r = graft(build, &options->binds[i], &source, err);
+	if (r == 0 && options->init)
+		r = tree_add_file(
+			build->tree, INIT_PATH, 0755, init_program, init_program_size, err);
 	return r < 0 ? r : tree_finish(build->tree, err);
 }
 

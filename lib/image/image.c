@@ -15,6 +15,7 @@
 #include "base/checked.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "image/ext4_reader.h"
 #include "image/formats.h"
 #include "image/squashfs_reader.h"
 #include "source/tree.h"
@@ -86,6 +87,13 @@ static int ext4_length(int fd, uint64_t *bytes, struct ramet_error *err)
 	return 0;
 }
 
+/* Whether a journal was replayed is told where forks are read; here the view is all that counts. */
+static int ext4_open_image(int fd, struct fs **fs, struct ramet_error *err)
+{
+	bool replayed;
+	return ext4_open(fd, fs, &replayed, err);
+}
+
 const struct image_format image_squashfs = {
 	.name = "squashfs",
 	.summary = "compressed and read-only: small, shared by all forks (overlay mode)",
@@ -101,6 +109,7 @@ const struct image_format image_ext4 = {
 	.write = ext4_write,
 	.probe = ext4_probe,
 	.length = ext4_length,
+	.open = ext4_open_image,
 };
 
 const struct image_format *const image_formats[] = {&image_squashfs, &image_ext4, NULL};
