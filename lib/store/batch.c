@@ -250,8 +250,15 @@ void store_batch_abandon(struct store_batch *batch)
 	batch->store = NULL;
 }
 
-static int erase_folder(struct ramet_store *store, const char *name, struct ramet_error *err)
+/* Of a fork in the making only a folder that bears the mark is ours: one that was in the way, and
+ * made store_batch_folder fail, is not. */
+static int erase_folder(
+	struct ramet_store *store, const char *name, bool making, struct ramet_error *err)
 {
+	struct stat st;
+	if (making && (fstatat(store->forks_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+			      (st.st_mode & 07777) != FOLDER_UNFINISHED))
+		return 0;
 	int r = folder_remove(store->forks_fd, name);
 	return r < 0 ? error_errno(
 			       err, -r, "cannot remove the folder %s/forks/%s", store->root, name)
@@ -262,9 +269,11 @@ int batch_erase(struct ramet_store *store, int64_t id, struct ramet_error *err)
 {
 	_cleanup_statement_ sqlite3_stmt *query = NULL;
 	int r = catalogue_prepare(store, &query, err,
-		"SELECT name FROM fork WHERE batch = ? AND state != 'ready'", "i", id);
+		"SELECT name, state = 'making' FROM fork WHERE batch = ? AND state != 'ready'", "i",
+		id);
 	while (r == 0 && (r = catalogue_step(store, query, err)) > 0)
-		r = erase_folder(store, (const char *)sqlite3_column_text(query, 0), err);
+		r = erase_folder(store, (const char *)sqlite3_column_text(query, 0),
+			sqlite3_column_int(query, 1), err);
 	sqlite3_reset(query);
 	if (r < 0)
 		return r;
@@ -273,7 +282,7 @@ int batch_erase(struct ramet_store *store, int64_t id, struct ramet_error *err)
 	if (r == 0)
 		r = catalogue_run(store, err,
 			"INSERT OR IGNORE INTO removed SELECT name FROM fork "
-			"WHERE batch = ? AND state != 'ready'",
+			"WHERE batch = ? AND state = 'removing'",
 			"i", id);
 	if (r == 0)
 		r = catalogue_run(store, err,

@@ -50,8 +50,7 @@ static int take_over(struct ramet_store *store, int64_t dead, int64_t *id, struc
 	if (r < 0)
 		return r;
 	r = catalogue_run(store, err,
-		"UPDATE fork SET state = 'removing', batch = ? WHERE batch = ? AND state != 'ready'",
-		"ii", *id, dead);
+		"UPDATE fork SET batch = ? WHERE batch = ? AND state != 'ready'", "ii", *id, dead);
 	if (r == 0)
 		r = transaction_commit(&transaction, err);
 	if (r < 0)
