@@ -212,13 +212,19 @@ static char *edited_content(const char *content)
 	return TAKE_PTR(text.data);
 }
 
-static void add(struct tree *tree, const struct memfile *like, const char *path, uint32_t mode,
-	char *content)
+/* content is the tree's from here on. */
+static void add(struct tree *tree, const char *path, uint32_t mode, char *content)
 {
-	tree->files[tree->count] = like ? *like : (struct memfile){0};
-	tree->files[tree->count].path = strdup(path);
-	tree->files[tree->count].mode = mode;
-	tree->files[tree->count++].content = content;
+	tree->files[tree->count++] = (struct memfile){
+		.path = strdup(path), .mode = mode, .content = content};
+}
+
+static void tree_free(struct tree *tree)
+{
+	for (size_t i = 0; i < tree->count; i++) {
+		free((char *)tree->files[i].path);
+		free((char *)tree->files[i].content);
+	}
 }
 
 static void random_trees(struct tree *a, struct tree *b)
@@ -226,28 +232,28 @@ static void random_trees(struct tree *a, struct tree *b)
 	static const char *const names[] = {
 		"a", "a b", "b.c", "b\"q", "c\\d", "e\nf", "\xc3\xa9", "zz"};
 	a->count = b->count = 0;
-	add(a, NULL, "/", FOLDER, NULL);
-	add(b, NULL, "/", FOLDER, NULL);
+	add(a, "/", FOLDER, NULL);
+	add(b, "/", FOLDER, NULL);
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(names); i++) {
 		char path[32];
 		uint32_t mode = rand() % 4 ? S_IFREG | 0644 : S_IFREG | 0755;
 		bool below = i >= ARRAY_SIZE(names);
 		if (i == ARRAY_SIZE(names)) {
-			add(a, NULL, "/d", FOLDER, NULL);
-			add(b, NULL, "/d", FOLDER, NULL);
+			add(a, "/d", FOLDER, NULL);
+			add(b, "/d", FOLDER, NULL);
 		}
 		snprintf(path, sizeof path, "/%s%s", below ? "d/" : "",
 			names[i % ARRAY_SIZE(names)]);
-		char *content = random_content();
+		_cleanup_free_ char *content = random_content();
 		int fate = rand() % 6;
 		if (fate != 0 || i % ARRAY_SIZE(names) == 0)
-			add(a, NULL, path, mode, content);
+			add(a, path, mode, strdup(content));
 		if (fate == 1 && i % ARRAY_SIZE(names))
 			continue;
 		if (fate == 2)
-			add(b, NULL, path, LINK, strdup("target"));
+			add(b, path, LINK, strdup("target"));
 		else
-			add(b, NULL, path, rand() % 5 ? mode : S_IFREG | 0755,
+			add(b, path, rand() % 5 ? mode : S_IFREG | 0755,
 				fate == 3 ? strdup(content) : edited_content(content));
 	}
 }
@@ -262,6 +268,8 @@ static void test_random_edits(void)
 		struct memfs old = {.fs = {&memfs_ops}, .files = a.files, .count = a.count};
 		struct memfs new = {.fs = {&memfs_ops}, .files = b.files, .count = b.count};
 		CHECK(patch_yields(&old, &new, 0));
+		tree_free(&a);
+		tree_free(&b);
 	}
 	clean();
 }
