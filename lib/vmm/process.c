@@ -29,6 +29,8 @@
 #include "base/fd.h"
 #include "vmm/tail.h"
 
+enum { CONSOLE_PIPE_SIZE = 1 << 20 };
+
 /* The ends of the console that the child gets, and the pipe that says why exec failed. */
 struct child_fds {
 	int in, out, failure;
@@ -111,6 +113,8 @@ int process_start(
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "cannot make a console");
 	process->console_out = out[0];
+	/* More room for a VMM that drops what does not fit; refused to some users, and only a help. */
+	(void)fcntl(out[0], F_SETPIPE_SZ, CONSOLE_PIPE_SIZE);
 	_cleanup_close_ int child_out = out[1];
 	if (pipe2(failure, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "cannot start %s", options->argv[0]);

@@ -33,8 +33,8 @@ static int ended_silently(const struct session *session, struct ramet_error *err
 	char words[400];
 	if (!tail_last_line(&session->tail, words, sizeof words))
 		return error_set(err, EPROTO,
-			"the guest ended without saying how, and printed nothing; does the kernel "
-			"have a serial console, and the drivers it needs (--modules)? --verbose "
+			"the guest ended without saying how, and printed nothing; does it have memory "
+			"enough, the kernel its drivers (--modules), a serial console? --verbose "
 			"shows its messages");
 	return error_set(err, EPROTO,
 		"the guest ended without saying how (a kernel panic?); its last line was: %s",

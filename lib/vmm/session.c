@@ -2,7 +2,9 @@
 /*
  * One poll() loop, and nothing in it blocks: output is written only when its fd has room, so that a
  * reader that has stopped (a pager, a terminal after Ctrl-S) holds the guest back but never keeps
- * a request to stop from being seen. Nor does a write raise SIGPIPE: it is blocked in this thread
+ * a request to stop from being seen. Up to OUTPUT_MAX bytes wait for such a reader first, because
+ * Firecracker makes its standard output non-blocking and drops what the pipe has no room for, the
+ * init's last line with it. Nor does a write raise SIGPIPE: it is blocked in this thread
  * for the length of the loop.
  *
  * The end comes in steps, each with its time: ask the guest (Ctrl-C on its console, and the power
@@ -30,6 +32,8 @@ enum {
 	LINGER_MS = 10000, /* from the init's last line to the VMM's end */
 	/* What a pipe or a terminal that reports room is sure to take at once. */
 	WRITE_AT_ONCE = 512,
+	/* How much output waits for a slow reader before the guest is held back. */
+	OUTPUT_MAX = 16 << 20,
 };
 
 enum { WAIT_PROCESS, WAIT_GUEST, WAIT_STOP, WAIT_IN, WAIT_TO_GUEST, WAIT_OUT, WAIT_COUNT };
@@ -128,8 +132,11 @@ static void output_write(struct session *session)
 		return;
 	}
 	session->output_done += (size_t)n;
-	if (!output_pending(session)) {
-		text_truncate(&session->output, 0);
+	/* What has gone out makes room, at a cost that is small against what was written. */
+	left -= (size_t)n;
+	if (left <= session->output_done / 2) {
+		memmove(session->output.data, session->output.data + session->output_done, left);
+		text_truncate(&session->output, left);
 		session->output_done = 0;
 	}
 }
@@ -240,9 +247,10 @@ static void poll_fill(const struct session *session, struct pollfd fds[static WA
 	const bool may_type = !session->options->has_command || session->exitline.ready ||
 			      session->options->person;
 	const bool out = output_pending(session), in = input_pending(session);
+	const bool full = session->output.length - session->output_done >= OUTPUT_MAX;
 	const int values[WAIT_COUNT] = {
 		[WAIT_PROCESS] = session->console_over ? process->pidfd : -1,
-		[WAIT_GUEST] = session->console_over || out ? -1 : process->console_out,
+		[WAIT_GUEST] = session->console_over || full ? -1 : process->console_out,
 		[WAIT_STOP] = session->stop_fd,
 		[WAIT_IN] = may_type && !in ? session->input_fd : -1,
 		[WAIT_TO_GUEST] = in ? process->console_in : -1,
