@@ -5,6 +5,10 @@
 # shellcheck source=tests/cli/lib.sh
 . "${SOURCE_ROOT:=$(cd "$(dirname "$0")/../.." && pwd)}/tests/cli/lib.sh"
 : "${BUILD_ROOT:=$SOURCE_ROOT/build}"
+bail_out() {
+  echo "Bail out! $1"
+  exit 1
+}
 need qemu-system-x86_64 busybox mkfs.ext4 debugfs e2fsck dumpe2fs
 case $(uname -m) in
   x86_64) ;;
@@ -16,12 +20,13 @@ if ! "$SOURCE_ROOT/scripts/guest-kernel" > "$scratch/kernel" 2> "$scratch/kernel
 fi
 KERNEL=$(sed -n 's/^KERNEL=//p' "$scratch/kernel")
 MODULES=$(sed -n 's/^MODULES=//p' "$scratch/kernel")
-sh "$SOURCE_ROOT/tests/guest/make-root" "$scratch/root" "$BUILD_ROOT/init/ramet-init"
+sh "$SOURCE_ROOT/tests/guest/make-root" "$scratch/root" "$BUILD_ROOT/init/ramet-init" ||
+  bail_out "the test's root could not be made"
 
 # initramfs FILE: ramet's, with the modules that the guest kernel needs.
 initramfs() {
   "$BUILD_ROOT/tests/guest/write-initramfs" "$1" "$MODULES" virtio_mmio virtio_blk squashfs ext4 \
-    overlay
+    overlay || bail_out "the initramfs could not be written"
 }
 # image FORMAT FILE [ROOT]: the tree as a base.
 image() {
@@ -29,8 +34,8 @@ image() {
     mksquashfs "${3:-$scratch/root}" "$2" -quiet -no-progress -all-root -comp zstd \
       -Xcompression-level 3 > /dev/null
   else
-    mke2fs -q -t ext4 -E root_owner=0:0 -d "${3:-$scratch/root}" "$2" 16M
-  fi
+    mke2fs -q -t ext4 -E root_owner=0:0 -d "${3:-$scratch/root}" "$2" 16M > /dev/null
+  fi || bail_out "the base could not be made"
 }
 volume() {
   rm -f "$1"
@@ -144,4 +149,11 @@ needs_replay_and_has_the_change() {
 }
 digest() {
   sha256sum < "$1"
+}
+# After an image's own init, which cannot unmount its root: replaying the journal, where there is
+# something to replay, gives exactly the change.
+needs_replay_or_is_clean() {
+  cp --sparse=always "$1" "$scratch/replayed"
+  e2fsck -fy "$scratch/replayed"
+  [ $? -le 1 ] && e2fsck -fn "$scratch/replayed" && has_exactly_the_change "$scratch/replayed"
 }
