@@ -8,6 +8,7 @@
 #include <ext2fs/ext2_ext_attr.h>
 #include <ext2fs/ext3_extents.h>
 
+#include "base/ranges.h"
 #include "image/fs_inside.h"
 
 enum {
@@ -50,9 +51,9 @@ struct ext4 {
 	struct ext2_super_block super;
 	uint32_t block_size, block_log, inode_size, descriptor_size, groups, seed;
 	uint64_t blocks;
-	bool checksums;               /* metadata_csum */
-	bool dirty;                   /* it was not unmounted; replayed or with nothing to replay */
-	struct ext4_journal *journal; /* blocks with newer content, or NULL */
+	bool checksums;                       /* metadata_csum */
+	struct ext4_journal *journal;         /* blocks with newer content, or NULL */
+	const struct range_list *differences; /* see ext4_set_differences(), or NULL */
 	struct ext4_chunk *chunks[EXT4_SLOTS];
 	struct ext4_node file; /* the file read last; number 0: none */
 	struct fs_places places;
@@ -123,6 +124,8 @@ int ext4_journal_replay(struct ext4 *e, struct ramet_error *err);
 /* Put newer content into bytes read from the device at offset. */
 int ext4_journal_patch(
 	struct ext4 *e, void *buffer, size_t length, uint64_t offset, struct ramet_error *err);
+/* Whether it has newer content for any of these blocks. */
+bool ext4_journal_holds(const struct ext4 *e, uint64_t block, uint64_t count);
 void ext4_journal_free(struct ext4_journal *journal);
 
 #endif

@@ -609,6 +609,16 @@ int ext4_journal_patch(
 	return 0;
 }
 
+bool ext4_journal_holds(const struct ext4 *e, uint64_t block, uint64_t count)
+{
+	if (!e->journal)
+		return false;
+	for (uint64_t i = 0; i < count; i++)
+		if (map_find(&e->journal->blocks, block + i))
+			return true;
+	return false;
+}
+
 void ext4_journal_free(struct ext4_journal *journal)
 {
 	if (journal)

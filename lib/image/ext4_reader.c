@@ -50,6 +50,31 @@ static void forget_access(struct ext4_node *node)
 	node->inode.i_checksum_lo = node->inode.i_checksum_hi = 0;
 }
 
+/* Whether all of a file's content stands where it stood when the device was cloned. */
+static bool content_same(struct ext4 *e, struct ext4_node *node)
+{
+	const uint64_t count = (node->size >> e->block_log) + 1;
+	if (node->flags & EXT4_INLINE_DATA_FL)
+		return true;
+	for (uint64_t block = 0; block < count; block = node->run.first + node->run.count) {
+		if (ext4_map(e, node, block, NULL) < 0)
+			return false;
+		const struct ext4_run *run = &node->run;
+		if (!run->hole && (ranges_overlap(e->differences, run->block << e->block_log,
+					   run->count << e->block_log) ||
+					  ext4_journal_holds(e, run->block, run->count)))
+			return false;
+	}
+	return true;
+}
+
+void ext4_set_differences(struct fs *fs, const struct range_list *differences)
+{
+	((struct ext4 *)fs)->differences = differences;
+}
+
+/* fs is a clone of other: inodes and attributes are read and compared, content is not read where
+ * the host says that its blocks are still the shared ones. */
 static bool ext4_same(struct fs *fs, fs_ref ref, struct fs *other, fs_ref other_ref)
 {
 	struct ext4 *a = (struct ext4 *)fs, *b = (struct ext4 *)other;
@@ -58,9 +83,8 @@ static bool ext4_same(struct fs *fs, fs_ref ref, struct fs *other, fs_ref other_
 	if (a == b)
 		return true;
 	struct ext4_node node_a, node_b;
-	if (a->dirty || b->dirty || a->inode_size != b->inode_size ||
-		a->block_size != b->block_size || a->seed != b->seed ||
-		ext4_node_read(a, (uint32_t)ref, &node_a, NULL) < 0 ||
+	if (!a->differences || a->inode_size != b->inode_size || a->block_size != b->block_size ||
+		a->seed != b->seed || ext4_node_read(a, (uint32_t)ref, &node_a, NULL) < 0 ||
 		ext4_node_read(b, (uint32_t)ref, &node_b, NULL) < 0 || S_ISDIR(node_a.mode))
 		return false;
 	forget_access(&node_a);
@@ -68,9 +92,11 @@ static bool ext4_same(struct fs *fs, fs_ref ref, struct fs *other, fs_ref other_
 	if (memcmp(node_a.raw, node_b.raw, a->inode_size) != 0 ||
 		!attributes_same(a, &node_a, b, &node_b))
 		return false;
-	return !(S_ISREG(node_a.mode) || S_ISLNK(node_a.mode)) ||
-	       (S_ISLNK(node_a.mode) && node_a.size < sizeof node_a.inode.i_block) ||
-	       ext4_map_same(a, &node_a, b, &node_b);
+	if (!S_ISREG(node_a.mode) && !S_ISLNK(node_a.mode))
+		return true;
+	if (S_ISLNK(node_a.mode) && node_a.size < sizeof node_a.inode.i_block)
+		return true;
+	return ext4_map_same(a, &node_a, b, &node_b) && content_same(a, &node_a);
 }
 
 static void ext4_close(struct fs *fs)
@@ -109,7 +135,6 @@ static int device_size(int fd, uint64_t *size, struct ramet_error *err)
 
 static int recover(struct ext4 *e, struct ramet_error *err)
 {
-	e->dirty = true;
 	int r = ext4_journal_replay(e, err);
 	if (r < 0)
 		return error_prefix(err, "the journal");

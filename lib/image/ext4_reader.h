@@ -3,6 +3,7 @@
 #ifndef IMAGE_EXT4_READER_H
 #define IMAGE_EXT4_READER_H
 
+#include "base/ranges.h"
 #include "image/fs.h"
 
 /*
@@ -10,5 +11,13 @@
  * in-memory view of the device (fd is never written to) and *replayed is set. fd is borrowed.
  */
 int ext4_open(int fd, struct fs **fs, bool *replayed, struct ramet_error *err);
+
+/*
+ * Tell a view of a clone which bytes of its device may differ from those at the same place of the
+ * image that it was cloned from. Borrowed, must outlive the view. It is what `same` takes its proof
+ * from: a guest can forge an inode's times, but not where the host keeps a block. Without it
+ * nothing of two images is known to be the same.
+ */
+void ext4_set_differences(struct fs *fs, const struct range_list *differences);
 
 #endif

@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "volume/mounts.h"
+#include "volume/shared.h"
 #include "volume/superblock.h"
 #include "volume/volume.h"
 
@@ -181,5 +182,6 @@ const struct volume_provider volume_reflink = {
 	.open = reflink_open,
 	.create = reflink_create,
 	.close = reflink_close,
+	.differences = shared_differences,
 	.allocated = volume_file_allocated,
 };

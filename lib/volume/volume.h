@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/ranges.h"
 
 /* Where volumes are made: the store's folder. Borrowed. */
 struct volume_place {
@@ -52,6 +53,12 @@ struct volume_provider {
 	int (*create)(
 		struct volume_batch *batch, int folder, const char *name, struct ramet_error *err);
 	void (*close)(struct volume_batch *batch);
+	/*
+	 * Clone mode: which bytes of a volume may differ from those at the same place of its base.
+	 * Never misses one. NULL: the provider's volumes are no clones.
+	 */
+	int (*differences)(
+		int base, int volume, struct range_list *differences, struct ramet_error *err);
 	/* Bytes that the volume in folder really takes on the host. */
 	int (*allocated)(int folder, uint64_t *bytes);
 };
