@@ -290,6 +290,26 @@ int batch_erase(struct ramet_store *store, int64_t id, struct ramet_error *err)
 	return r < 0 ? r : transaction_commit(&transaction, err);
 }
 
+/* Answers the batch in *id, locked. */
+static int mark_removing(
+	struct ramet_store *store, const char *name, int64_t *id, struct ramet_error *err)
+{
+	_cleanup_transaction_ struct transaction transaction;
+	int r = transaction_begin(&transaction, store, true, err);
+	if (r == 0)
+		r = batch_lock(store, id, err);
+	if (r < 0)
+		return r;
+	r = catalogue_run(store, err,
+		"UPDATE fork SET state = 'removing', batch = ? WHERE name = ? AND state = 'ready'",
+		"is", *id, name);
+	if (r == 0)
+		r = transaction_commit(&transaction, err);
+	if (r < 0)
+		batch_unlock(store, *id);
+	return r;
+}
+
 int store_fork_remove(struct ramet_store *store, const char *name, struct ramet_error *err)
 {
 	_cleanup_lock_ struct store_lock lock = STORE_LOCK_NONE;
@@ -297,22 +317,12 @@ int store_fork_remove(struct ramet_store *store, const char *name, struct ramet_
 	if (r < 0)
 		return r;
 	int64_t id = 0;
-	{
-		_cleanup_transaction_ struct transaction transaction;
-		r = transaction_begin(&transaction, store, true, err);
-		if (r == 0)
-			r = batch_lock(store, &id, err);
-		if (r < 0)
-			return r;
-		r = catalogue_run(store, err,
-			"UPDATE fork SET state = 'removing', batch = ? WHERE name = ? AND "
-			"state = 'ready'",
-			"is", id, name);
-		if (r == 0)
-			r = transaction_commit(&transaction, err);
-	}
-	if (r == 0)
-		r = batch_erase(store, id, err);
+	r = mark_removing(store, name, &id, err);
+	if (r == -ENOSPC && store_reserve_use(store))
+		r = mark_removing(store, name, &id, err);
+	if (r < 0)
+		return r;
+	r = batch_erase(store, id, err);
 	batch_unlock(store, id);
 	return r;
 }

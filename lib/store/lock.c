@@ -100,8 +100,9 @@ int store_fork_lock(struct ramet_store *store, const char *name, struct store_lo
 	if (after.id != before.id)
 		return error_set(err, ENOENT,
 			"fork %s was removed and made anew by another process just now", name);
+	/* On a full disk the holder goes without a name: a fork must be removable there. */
 	r = record_self(fd);
-	if (r < 0)
+	if (r < 0 && r != -ENOSPC && r != -EDQUOT)
 		return error_errno(err, -r, "cannot lock fork %s", name);
 	lock->fd = TAKE_FD(fd);
 	return 0;

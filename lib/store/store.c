@@ -13,6 +13,8 @@
 #include "store/batch.h"
 #include "store/catalogue.h"
 
+enum { RESERVE_SIZE = 256 << 10 };
+
 /* The folder to use when none was named. */
 static int default_root(struct text *path, struct ramet_error *err)
 {
@@ -52,8 +54,9 @@ static int make_folders(char *path)
 static int open_folder(struct ramet_store *store, const char *path, struct ramet_error *err)
 {
 	store->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	store->root = realpath(path, NULL);
-	if (store->dirfd < 0 || !store->root)
+	if (store->dirfd >= 0)
+		store->root = realpath(path, NULL);
+	if (!store->root)
 		return error_errno(err, errno, "cannot open the store's folder %s", path);
 	if (mkdirat(store->dirfd, "forks", 0755) < 0 && errno != EEXIST)
 		return error_errno(err, errno, "cannot make the folder %s/forks", store->root);
@@ -64,6 +67,21 @@ static int open_folder(struct ramet_store *store, const char *path, struct ramet
 	if (store->makers_fd < 0)
 		return error_errno(err, errno, "cannot open %s/makers", store->root);
 	return 0;
+}
+
+void store_reserve_make(struct ramet_store *store)
+{
+	if (faccessat(store->dirfd, "reserve", F_OK, 0) == 0)
+		return;
+	_cleanup_close_ int fd = openat(
+		store->dirfd, "reserve", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0 && fallocate(fd, 0, 0, RESERVE_SIZE) < 0)
+		unlinkat(store->dirfd, "reserve", 0);
+}
+
+bool store_reserve_use(struct ramet_store *store)
+{
+	return unlinkat(store->dirfd, "reserve", 0) == 0;
 }
 
 static int open_at(struct ramet_store *store, char *path, struct ramet_error *err)
@@ -80,6 +98,7 @@ static int open_at(struct ramet_store *store, char *path, struct ramet_error *er
 	 * store must open for a fork to be removed. */
 	struct ramet_error failure = {0};
 	r = store_recover(store, &failure);
+	store_reserve_make(store);
 	if (r != -EUCLEAN && r != -ENOMEM)
 		return 0;
 	return error_set(err, -r, "%s", failure.message);

@@ -5,11 +5,13 @@
  *   ROOT/catalogue.db     SQLite, WAL (catalogue.h)
  *   ROOT/forks/NAME/      what belongs to one fork: its volume, its lock, later its sockets
  *   ROOT/makers           byte N of it is locked while batch N is being made or removed (batch.h)
+ *   ROOT/reserve          room for the catalogue to note a removal on a full disk
  *   ROOT/templates/       blank volumes, made once per size (volume/template.h)
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -24,6 +26,10 @@ struct ramet_store {
 	int makers_fd;
 	struct sqlite3 *db;
 };
+
+/* Put some room aside, when there is any, and give it back when a removal has none. */
+void store_reserve_make(struct ramet_store *store);
+bool store_reserve_use(struct ramet_store *store);
 
 /* What the catalogue knows of one fork. */
 struct store_fork {
