@@ -8,7 +8,10 @@
  * be longer: Firecracker runs in that folder and is given the bare name, and ramet connects
  * through /proc/self/fd/N.
  *
- * Firecracker logs to standard output, which is the guest's console: the log gets a file.
+ * Firecracker logs to standard output, which is the guest's console: the log gets a file. It also
+ * makes standard output non-blocking as its machine starts (device_manager/mod.rs,
+ * set_stdout_nonblocking) and drops what then finds the pipe full, the init's last line among it.
+ * So ramet keeps that end of the pipe open until the machine has started, and sets it back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -137,12 +140,14 @@ static int firecracker_start(const struct vmm *vmm, const char *program,
 		.dirfd = config->folder_fd,
 		.log = "vmm.log",
 		.keep_fds = &config->keep_fd,
-		.keep_fd_count = config->keep_fd >= 0};
+		.keep_fd_count = config->keep_fd >= 0,
+		.hold_console = true};
 	int r = process_start(&options, &vm->process, err);
 	if (r == 0)
 		r = api_connect(config, vm, err);
 	if (r == 0)
 		r = api_configure(config, vm, configuration, err);
+	process_console_let_go(&vm->process);
 	unlinkat(config->folder_fd, API_SOCKET, 0);
 	json_decref(configuration);
 	return r;

@@ -116,6 +116,8 @@ int process_start(
 	/* More room for a VMM that drops what does not fit; refused to some users, and only a help. */
 	(void)fcntl(out[0], F_SETPIPE_SZ, CONSOLE_PIPE_SIZE);
 	_cleanup_close_ int child_out = out[1];
+	if (options->hold_console)
+		process->console_far = fcntl(child_out, F_DUPFD_CLOEXEC, 3);
 	if (pipe2(failure, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "cannot start %s", options->argv[0]);
 	_cleanup_close_ int failure_read = failure[0];
@@ -123,6 +125,15 @@ int process_start(
 	int r = child_start(options, process, &fds, failure_read, err);
 	cleanup_close(&fds.failure);
 	return r;
+}
+
+void process_console_let_go(struct process *process)
+{
+	int flags = fcntl(process->console_far, F_GETFL);
+	if (flags >= 0 && (flags & O_NONBLOCK))
+		fcntl(process->console_far, F_SETFL, flags & ~O_NONBLOCK);
+	cleanup_close(&process->console_far);
+	process->console_far = -EBADF;
 }
 
 bool process_wait(struct process *process, int timeout_ms)
@@ -180,6 +191,7 @@ void process_close(struct process *process)
 	cleanup_close(&process->pidfd);
 	cleanup_close(&process->console_in);
 	cleanup_close(&process->console_out);
+	cleanup_close(&process->console_far);
 	cleanup_close(&process->log);
 	*process = (struct process)PROCESS_NONE;
 }

@@ -13,13 +13,15 @@ struct process {
 	int pidfd;       /* readable when it has ended */
 	int console_in;  /* what is written here the guest reads */
 	int console_out; /* what the guest writes */
+	int console_far; /* the end of console_out that the program has, while held; else -EBADF */
 	int log;         /* the VMM's own standard error, a file that can be read back */
 	bool reaped;
 	int status; /* as from waitpid(), once reaped */
 };
 #define PROCESS_NONE \
 	{ \
-		.pidfd = -EBADF, .console_in = -EBADF, .console_out = -EBADF, .log = -EBADF \
+		.pidfd = -EBADF, .console_in = -EBADF, .console_out = -EBADF, \
+		.console_far = -EBADF, .log = -EBADF \
 	}
 
 struct process_options {
@@ -29,6 +31,7 @@ struct process_options {
 	const int *
 		keep_fds; /* open in the child under the same numbers; all others above 2 are not */
 	size_t keep_fd_count;
+	bool hold_console; /* until process_console_let_go */
 };
 
 /*
@@ -38,6 +41,11 @@ struct process_options {
  */
 int process_start(
 	const struct process_options *options, struct process *process, struct ramet_error *err);
+
+/* Some VMMs make their standard output non-blocking when their machine starts, and then drop what
+ * the guest prints faster than it is read. Called after that, this makes it blocking again, for all
+ * who hold it, and lets go of our end, so that the console is over when the program has ended. */
+void process_console_let_go(struct process *process);
 
 /* Whether it has ended within timeout_ms (-1: for ever); it is reaped then. */
 bool process_wait(struct process *process, int timeout_ms);

@@ -2,10 +2,9 @@
 /*
  * One poll() loop, and nothing in it blocks: output is written only when its fd has room, so that a
  * reader that has stopped (a pager, a terminal after Ctrl-S) holds the guest back but never keeps
- * a request to stop from being seen. Up to OUTPUT_MAX bytes wait for such a reader first, because
- * Firecracker makes its standard output non-blocking and drops what the pipe has no room for, the
- * init's last line with it. Nor does a write raise SIGPIPE: it is blocked in this thread
- * for the length of the loop.
+ * a request to stop from being seen. Up to OUTPUT_MAX bytes wait for such a reader first; a guest
+ * that is to end is not held back, and what is more than that is dropped. Nor does a write raise
+ * SIGPIPE: it is blocked in this thread for the length of the loop.
  *
  * The end comes in steps, each with its time: ask the guest (Ctrl-C on its console, and the power
  * button when it has an init of its own), tell the VMM, kill it. A request goes one step further; a
@@ -148,6 +147,7 @@ static void guest_read(struct session *session)
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	bool ended_before = session->exitline.kind != EXITLINE_NONE;
+	size_t held = session->output.length;
 	if (n <= 0) {
 		session->console_over = true;
 		exitline_end(&session->exitline, &session->output);
@@ -160,6 +160,8 @@ static void guest_read(struct session *session)
 		session->phase_ends = now_ms() + LINGER_MS;
 	if (session->output_gone || session->options->console_out < 0)
 		text_truncate(&session->output, 0);
+	else if (held - session->output_done >= OUTPUT_MAX)
+		text_truncate(&session->output, held);
 }
 
 static void stop_read(struct session *session)
@@ -247,10 +249,12 @@ static void poll_fill(const struct session *session, struct pollfd fds[static WA
 	const bool may_type = !session->options->has_command || session->exitline.ready ||
 			      session->options->person;
 	const bool out = output_pending(session), in = input_pending(session);
-	const bool full = session->output.length - session->output_done >= OUTPUT_MAX;
+	/* A guest that waits for its reader cannot end. */
+	const bool held = session->phase == SESSION_RUNNING &&
+			  session->output.length - session->output_done >= OUTPUT_MAX;
 	const int values[WAIT_COUNT] = {
 		[WAIT_PROCESS] = session->console_over ? process->pidfd : -1,
-		[WAIT_GUEST] = session->console_over || full ? -1 : process->console_out,
+		[WAIT_GUEST] = session->console_over || held ? -1 : process->console_out,
 		[WAIT_STOP] = session->stop_fd,
 		[WAIT_IN] = may_type && !in ? session->input_fd : -1,
 		[WAIT_TO_GUEST] = in ? process->console_in : -1,

@@ -112,6 +112,14 @@ check 'a kernel panic is quoted, cleaned' grep -q \
 refused "the init's reason is quoted" 1 'could not be set up: the volume /dev/vdb is not there\.$' \
   fc fail vm-1 -- true
 
+# A reader that sleeps while more comes than ramet keeps: 400000 lines of 60 bytes.
+fc flood vm-1 -- true 2> "$scratch/err" < /dev/null | {
+  sleep 3
+  awk '{ bytes += length($0) + 1 } END { print NR, bytes, $0 + 0 }'
+} > "$scratch/out"
+check 'a slow reader loses nothing, though Firecracker would drop it' \
+  test "$(cat "$scratch/out" "$scratch/err")" = '400000 24000009 399999'
+
 # Ends that are asked for.
 status=0
 fc wait vm-1 --timeout 2 -- sleep 9 > /dev/null 2> "$scratch/err" < /dev/null || status=$?
