@@ -96,7 +96,8 @@ struct ramet_build_result {
 
 /*
  * Build an image. store NULL: the image is written but not listed anywhere. The same tree gives
- * the same bytes; the superblock's time is $SOURCE_DATE_EPOCH, or the newest time in the tree.
+ * the same bytes; the superblock's time is $SOURCE_DATE_EPOCH, or the newest time in the tree that
+ * is not in the future.
  * Errors: ENOENT, EACCES, EINVAL (options), ESTALE (a file changed or vanished during the walk),
  * ENOSPC, EFBIG.
  */
@@ -132,12 +133,12 @@ RAMET_API int ramet_fork(struct ramet_store *store, const struct ramet_fork_opti
 /* What is known of one fork. Strings live until the callback returns. */
 struct ramet_fork_info {
 	const char *name, *base, *format, *mode, *provider,
-		*volume;        /* volume: path of the device */
-	const char *base_state; /* "unchanged", "changed" or "missing" */
+		*volume;             /* volume: path of the device */
+	const char *base_state;      /* "unchanged", "changed" or "missing" */
 	const char *read_only_paths; /* in the base, that the guest mounts read-only; one a line */
-	uint64_t size;          /* bytes the guest sees */
-	uint64_t allocated;     /* bytes really taken on the host */
-	int64_t created;        /* seconds since the epoch */
+	uint64_t size;               /* bytes the guest sees */
+	uint64_t allocated;          /* bytes really taken on the host */
+	int64_t created;             /* seconds since the epoch */
 	int holder; /* pid that runs it, 0 when nobody does, -1 when its pid cannot be told */
 };
 struct ramet_image_info {
@@ -164,9 +165,9 @@ RAMET_API int ramet_remove(struct ramet_store *store, const char *name, struct r
 
 struct ramet_run_options {
 	const char *name;
-	const char *kernel;  /* vmlinux or vmlinuz */
-	const char *modules; /* a /lib/modules/VERSION folder, or NULL: all is built in */
-	const char *vmm;     /* "auto" (also for NULL), "firecracker" or "qemu" */
+	const char *kernel;      /* vmlinux or vmlinuz */
+	const char *modules;     /* a /lib/modules/VERSION folder, or NULL: all is built in */
+	const char *vmm;         /* "auto" (also for NULL), "firecracker" or "qemu" */
 	const char *accelerator; /* "auto", "kvm" or "tcg"; NULL: $RAMET_ACCEL, then "auto" */
 	const char *const
 		*argv;       /* the guest's command, NULL-terminated; NULL: the image's own init */

@@ -12,11 +12,10 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "image/image.h"
+#include "init/names.h"
 #include "init/program.h"
 #include "source/source.h"
 #include "store/store.h"
-
-#define INIT_PATH "/sbin/overlay-init"
 
 struct build {
 	const struct ramet_build_options *options;
@@ -75,8 +74,8 @@ static int walk(struct build *build, struct ramet_error *err)
 	for (size_t i = 0; i < options->bind_count && r == 0; i++)
 		r = graft(build, &options->binds[i], &source, err);
 	if (r == 0 && options->init)
-		r = tree_add_file(
-			build->tree, INIT_PATH, 0755, init_program, init_program_size, err);
+		r = tree_add_file(build->tree, INIT_IN_IMAGE_PATH, 0755, init_program,
+			init_program_size, err);
 	return r < 0 ? r : tree_finish(build->tree, err);
 }
 

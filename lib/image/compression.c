@@ -6,7 +6,10 @@
 #include "image/compression.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <sqfs/error.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -69,5 +72,80 @@ int compression_parse(const char *word, size_t block_size, sqfs_compressor_confi
 		config->flags = level == 2 ? SQFS_COMP_FLAG_LZ4_HC : 0;
 	else
 		config->level = level;
+	return 0;
+}
+
+/*
+ * libsquashfs (1.2) lets lz4 make a small block larger and stores it as compressed; unsquashfs calls
+ * that damage. What does not shrink is answered here with 0: stored as it is.
+ */
+struct shrinking {
+	sqfs_compressor_t base;
+	sqfs_compressor_t *inner;
+};
+
+static sqfs_object_t *shrinking_copy(const sqfs_object_t *object);
+
+static void shrinking_destroy(sqfs_object_t *object)
+{
+	sqfs_destroy(((struct shrinking *)object)->inner);
+	free(object);
+}
+
+static void get_configuration(const sqfs_compressor_t *base, sqfs_compressor_config_t *config)
+{
+	const sqfs_compressor_t *inner = ((const struct shrinking *)base)->inner;
+	inner->get_configuration(inner, config);
+}
+
+static int write_options(sqfs_compressor_t *base, sqfs_file_t *file)
+{
+	sqfs_compressor_t *inner = ((struct shrinking *)base)->inner;
+	return inner->write_options(inner, file);
+}
+
+static int read_options(sqfs_compressor_t *base, sqfs_file_t *file)
+{
+	sqfs_compressor_t *inner = ((struct shrinking *)base)->inner;
+	return inner->read_options(inner, file);
+}
+
+static sqfs_s32 do_block(
+	sqfs_compressor_t *base, const sqfs_u8 *in, sqfs_u32 size, sqfs_u8 *out, sqfs_u32 space)
+{
+	sqfs_compressor_t *inner = ((struct shrinking *)base)->inner;
+	sqfs_s32 length = inner->do_block(inner, in, size, out, space);
+	return length > 0 && (sqfs_u32)length >= size ? 0 : length;
+}
+
+static int wrap(sqfs_compressor_t *inner, sqfs_compressor_t **compressor)
+{
+	struct shrinking *outer = calloc(1, sizeof *outer);
+	if (!outer) {
+		sqfs_destroy(inner);
+		return SQFS_ERROR_ALLOC;
+	}
+	outer->base = (sqfs_compressor_t){{shrinking_destroy, shrinking_copy}, get_configuration,
+		write_options, read_options, do_block};
+	outer->inner = inner;
+	*compressor = &outer->base;
+	return 0;
+}
+
+static sqfs_object_t *shrinking_copy(const sqfs_object_t *object)
+{
+	sqfs_compressor_t *inner = sqfs_copy(((const struct shrinking *)object)->inner), *outer;
+	return inner && wrap(inner, &outer) == 0 ? &outer->base : NULL;
+}
+
+int compression_create(const sqfs_compressor_config_t *config, sqfs_compressor_t **compressor)
+{
+	sqfs_compressor_t *inner;
+	int r = sqfs_compressor_create(config, &inner);
+	if (r != 0)
+		return r;
+	if (config->id == SQFS_COMP_LZ4 && !(config->flags & SQFS_COMP_FLAG_UNCOMPRESS))
+		return wrap(inner, compressor);
+	*compressor = inner;
 	return 0;
 }

@@ -13,4 +13,7 @@
 int compression_parse(const char *word, size_t block_size, sqfs_compressor_config_t *config,
 	struct ramet_error *err);
 
+/* A compressor for config, which the caller sqfs_destroy()s. 0 or an SQFS_ERROR code. */
+int compression_create(const sqfs_compressor_config_t *config, sqfs_compressor_t **compressor);
+
 #endif

@@ -58,10 +58,10 @@ static int make_compressors(
 	int r = compression_parse(word, BLOCK_SIZE, &config, err);
 	if (r < 0)
 		return r;
-	r = sqfs_compressor_create(&config, &writer->compressor);
+	r = compression_create(&config, &writer->compressor);
 	if (r == 0) {
 		config.flags |= SQFS_COMP_FLAG_UNCOMPRESS;
-		r = sqfs_compressor_create(&config, &writer->decompressor);
+		r = compression_create(&config, &writer->decompressor);
 	}
 	if (r == SQFS_ERROR_UNSUPPORTED)
 		return error_set(err, EINVAL, "this libsquashfs was built without %s", word);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -201,7 +202,8 @@ int tree_finish(struct tree *tree, struct ramet_error *err)
 	if (link_table_make(tree, &table) < 0)
 		return error_memory(err);
 	tree->entries = tree->inodes = tree->content_bytes = 0;
-	tree->newest = tree->root->mtime;
+	tree->newest = 0;
+	int64_t now = (int64_t)time(NULL);
 	bool fits = true;
 	for (struct tree_node *node = tree->root; node; node = tree_next(node)) {
 		note_link(&table, node);
@@ -216,7 +218,9 @@ int tree_finish(struct tree *tree, struct ramet_error *err)
 		if (S_ISREG(node->mode) && !node->link)
 			fits = fits &&
 			       checked_add(tree->content_bytes, node->size, &tree->content_bytes);
-		tree->newest = MAX(tree->newest, node->mtime);
+		/* A filesystem made in the future is one that e2fsck finds fault with. */
+		if (node->mtime > tree->newest && node->mtime <= now)
+			tree->newest = node->mtime;
 		tree->entries++;
 	}
 	free(table.slots);

@@ -87,7 +87,7 @@ struct tree {
 	uint64_t entries;        /* names, the root's own included */
 	uint64_t inodes;         /* entries less the further names of hard links */
 	uint64_t content_bytes;  /* sum of the regular files' sizes, hard links once */
-	int64_t newest;          /* latest mtime, seconds; fractions cut off */
+	int64_t newest;          /* latest mtime that is not in the future, seconds, at least 0 */
 	uint64_t omitted_xattrs; /* attributes that no image holds (neither user, trusted, security
 				    nor POSIX ACL); set by the walk */
 };
