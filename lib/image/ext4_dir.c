@@ -124,7 +124,7 @@ static int check_sum(const struct listing *l, uint64_t number, const uint8_t *da
 	uint32_t stored;
 	memcpy(&stored, data + at + ENTRY_HEAD, sizeof stored);
 	if (memcmp(data + at, head, sizeof head) != 0 ||
-		ext4_crc32c(l->dir->seed, data, at) != le32toh(stored))
+		!ext4_sum_right(ext4_crc32c(l->dir->seed, data, at), le32toh(stored)))
 		return ext4_damage(l->err, "directory %u has the wrong checksum in its block %llu",
 			l->dir->number, (unsigned long long)number);
 	return 0;

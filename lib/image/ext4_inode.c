@@ -43,7 +43,7 @@ static int check_sum(struct ext4 *e, struct ext4_node *node, struct ramet_error 
 	uint32_t stored = le16toh(node->inode.i_checksum_lo);
 	if (wide)
 		stored |= (uint32_t)le16toh(node->inode.i_checksum_hi) << 16;
-	if (stored != (wide ? sum : (sum & 0xffff)))
+	if (!ext4_sum_right(wide ? sum : sum & 0xffff, stored))
 		return ext4_damage(err, "inode %u has the wrong checksum", node->number);
 	return 0;
 }

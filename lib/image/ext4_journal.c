@@ -180,7 +180,7 @@ static bool block_sum_right(const struct log *log, const uint8_t *block, size_t 
 	sum = ext4_crc32c(sum, zero, sizeof zero);
 	at += sizeof zero;
 	sum = ext4_crc32c(sum, block + at, log->e->block_size - at);
-	return sum == be32toh(stored);
+	return ext4_sum_right(sum, be32toh(stored));
 }
 
 static bool tail_sum_right(const struct log *log, const uint8_t *block)
@@ -238,8 +238,8 @@ static bool data_sum_right(
 	sequence = htobe32(sequence);
 	uint32_t sum = ext4_crc32c(log->seed, &sequence, sizeof sequence);
 	sum = ext4_crc32c(sum, data, log->e->block_size);
-	return log->super.incompat & INCOMPAT_CSUM_3 ? sum == tag->checksum
-						     : (sum & 0xffff) == tag->checksum;
+	return log->super.incompat & INCOMPAT_CSUM_3 ? ext4_sum_right(sum, tag->checksum)
+						     : ext4_sum_right(sum & 0xffff, tag->checksum);
 }
 
 /* What a pass is doing. */
@@ -325,7 +325,7 @@ static bool transaction_sum_right(const struct pass *pass, const struct commit *
 {
 	uint32_t stored = be32toh(commit->checksums[0]);
 	if (commit->checksum_type == CRC32 && commit->checksum_size == CHECKSUM_SIZE)
-		return stored == pass->crc;
+		return ext4_sum_right(pass->crc, stored);
 	return commit->checksum_type == 0 && commit->checksum_size == 0 && stored == 0;
 }
 
@@ -462,7 +462,7 @@ static int check_super_features(
 	static const uint8_t zero[CHECKSUM_SIZE];
 	sum = ext4_crc32c(sum, zero, sizeof zero);
 	sum = ext4_crc32c(sum, stored->user_ids, sizeof stored->user_ids);
-	if (sum != super->checksum)
+	if (!ext4_sum_right(sum, super->checksum))
 		return ext4_damage(err, "its superblock has the wrong checksum");
 	log->seed = ext4_crc32c(~0u, super->uuid, sizeof super->uuid);
 	return 0;

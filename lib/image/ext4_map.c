@@ -61,7 +61,7 @@ static int extent_block(struct ext4 *e, const struct ext4_node *file, uint64_t b
 	if (tail + sizeof stored > e->block_size)
 		return ext4_damage(err, "its extent tree has no place for a checksum");
 	memcpy(&stored, data + tail, sizeof stored);
-	if (ext4_crc32c(file->seed, data, tail) != le32toh(stored))
+	if (!ext4_sum_right(ext4_crc32c(file->seed, data, tail), le32toh(stored)))
 		return ext4_damage(err, "block %llu of its extent tree has the wrong checksum",
 			(unsigned long long)block);
 	return 0;

@@ -144,7 +144,7 @@ static int check_checksum(
 			"the ext4 filesystem has checksums of a kind (%u) that is not known here",
 			e->super.s_checksum_type);
 	uint32_t sum = ext4_crc32c(~0u, stored, offsetof(struct ext2_super_block, s_checksum));
-	if (sum != e->super.s_checksum)
+	if (!ext4_sum_right(sum, e->super.s_checksum))
 		return ext4_damage(err, "its superblock has the wrong checksum");
 	return 0;
 }
@@ -252,7 +252,7 @@ int ext4_group_table(struct ext4 *e, uint32_t group, uint64_t *table, struct ram
 	struct ext4_group_desc descriptor = {0};
 	memcpy(&descriptor, stored, MIN(e->descriptor_size, sizeof descriptor));
 	if ((e->checksums || ext4_ro_compat(e, EXT4_FEATURE_RO_COMPAT_GDT_CSUM)) &&
-		descriptor_sum(e, group, stored) != le16toh(descriptor.bg_checksum))
+		!ext4_sum_right(descriptor_sum(e, group, stored), le16toh(descriptor.bg_checksum)))
 		return ext4_damage(err, "the descriptor of group %u has the wrong checksum", group);
 	*table = le32toh(descriptor.bg_inode_table);
 	if (e->descriptor_size >= DESCRIPTOR_64)

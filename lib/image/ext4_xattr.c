@@ -105,7 +105,7 @@ static int block_space(struct ext4 *e, const struct ext4_node *node, uint64_t bl
 	sum = ext4_crc32c(sum, buffer, at);
 	sum = ext4_crc32c(sum, zero, sizeof zero);
 	sum = ext4_crc32c(sum, buffer + after, e->block_size - after);
-	if (sum != le32toh(header.h_checksum))
+	if (!ext4_sum_right(sum, le32toh(header.h_checksum)))
 		return ext4_damage(err,
 			"block %llu, the attributes of inode %u, has the wrong checksum",
 			(unsigned long long)block, node->number);
