@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void format_into(struct ramet_error *err, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void format_into(
+	struct ramet_error *err, const char *format, va_list args)
 {
 	if (vsnprintf(err->message, sizeof err->message, format, args) < 0)
 		err->message[0] = '\0';

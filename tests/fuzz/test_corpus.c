@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The corpus: every image of tests/corpus/good is read whole, every one of tests/corpus/bad is
+ * refused, by name. What a fuzz target finds becomes a file of bad with a line here.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+
+#include "image/ext4_reader.h"
+#include "image/overlay.h"
+#include "image/squashfs_reader.h"
+#include "tests/fuzz/image.h"
+#include "tests/unit/tap.h"
+
+static const char *corpus(void)
+{
+	const char *given = getenv("CORPUS");
+	return given ? given : "tests/corpus";
+}
+
+static int read_whole(int dirfd, const char *format, const char *path, struct ramet_error *err)
+{
+	_cleanup_free_ char *data = NULL;
+	_cleanup_fs_ struct fs *fs = NULL;
+	size_t size;
+	bool replayed, ext4 = strcmp(format, "ext4") == 0;
+	int r = read_file(dirfd, path, 64 << 20, &data, &size);
+	if (r < 0)
+		return error_errno(err, -r, "%s", path);
+	_cleanup_close_ int fd = ext4 ? image_sparse((uint8_t *)data, size)
+				      : image_plain((uint8_t *)data, size);
+	if (fd < 0)
+		return error_set(err, EINVAL, "%s is no short form", path);
+	r = ext4 ? ext4_open(fd, &fs, &replayed, err) : squashfs_open(fd, &fs, err);
+	return r < 0 ? r : walk_all(fs, err);
+}
+
+static void all_good(const char *format)
+{
+	_cleanup_free_ char *folder = NULL;
+	CHECK(asprintf(&folder, "%s/good/%s", corpus(), format) > 0);
+	DIR *dir = opendir(folder);
+	REQUIRE(dir);
+	unsigned count = 0;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		struct ramet_error err = {0};
+		if (entry->d_name[0] == '.')
+			continue;
+		int r = read_whole(dirfd(dir), format, entry->d_name, &err);
+		if (r < 0)
+			printf("# %s: %s\n", entry->d_name, err.message);
+		CHECK_EQ(r, 0);
+		count++;
+	}
+	closedir(dir);
+	CHECK(count >= 4);
+}
+
+static void test_good_squashfs(void)
+{
+	all_good("squashfs");
+}
+
+static void test_good_ext4(void)
+{
+	all_good("ext4");
+}
+
+static const struct refusal {
+	const char *format, *file;
+	int code;
+	const char *part; /* of the sentence */
+} refusals[] = {
+	{"squashfs", "block-size", EUCLEAN, "blocks of 3 bytes"},
+	{"squashfs", "compression-unknown", EOPNOTSUPP, "number 77"},
+	{"squashfs", "directory-called-a-file", EUCLEAN, "is called something else"},
+	{"squashfs", "directory-loop", EUCLEAN, "has a second place in the tree"},
+	{"squashfs", "inode-beyond", EUCLEAN, "beyond"},
+	{"squashfs", "name-twice", EUCLEAN, "has two entries"},
+	{"squashfs", "name-with-a-slash", EUCLEAN, "has a name that no file can have"},
+	{"squashfs", "no-owners", EUCLEAN, "no table of owners"},
+	{"squashfs", "root-beyond", EUCLEAN, "beyond the metadata block"},
+	{"squashfs", "tables-disordered", EUCLEAN, "its tables are not in order"},
+	{"squashfs", "truncated", EUCLEAN, "but the file has"},
+	{"ext4", "attributes-no-block", EUCLEAN, "the attributes of inode"},
+	{"ext4", "block-size", EUCLEAN, "blocks of 2^30 KiB"},
+	{"ext4", "blocks-beyond-the-device", EUCLEAN, "but the device has"},
+	{"ext4", "blocks-per-group", EUCLEAN, "groups of 0 blocks"},
+	{"ext4", "directory-block-beyond", EUCLEAN, "blocks from block 99999999"},
+	{"ext4", "directory-entries", EUCLEAN, "has an entry of"},
+	{"ext4", "directory-loop", EUCLEAN, "has a second place in the tree"},
+	{"ext4", "directory-size", EUCLEAN, "claims 4398046511104 bytes"},
+	{"ext4", "directory-twice", EUCLEAN, "has a second place in the tree"},
+	{"ext4", "encrypted", EOPNOTSUPP, "is encrypted"},
+	{"ext4", "extent-beyond-the-device", EUCLEAN, "blocks from block 99999999"},
+	{"ext4", "extent-depth", EUCLEAN, "its extent tree has a wrong head"},
+	{"ext4", "feature-unknown", EOPNOTSUPP, "incompat 0x80000000"},
+	{"ext4", "file-size", EUCLEAN, "claims 18446744073709547520 bytes"},
+	{"ext4", "inode-size", EUCLEAN, "inodes of 129 bytes"},
+	{"ext4", "inode-unused", EUCLEAN, "is not in use but has a name"},
+	{"ext4", "inodes-absurd", EUCLEAN, "claims 4294967295 inodes"},
+	{"ext4", "journal-block-beyond", EUCLEAN, "writes block 134217727"},
+	{"ext4", "journal-feature", EOPNOTSUPP, "the journal: it has features"},
+	{"ext4", "journal-length", EUCLEAN, "its superblock claims blocks"},
+	{"ext4", "journal-no-superblock", EUCLEAN, "it has no superblock"},
+	{"ext4", "journal-start", EUCLEAN, "said to start at its block 99999"},
+	{"ext4", "journal-sum-of-commit", EUCLEAN, "has the wrong checksum"},
+	{"ext4", "kind-unknown", EUCLEAN, "is not in use but has a name"},
+	{"ext4", "root-below-itself", EUCLEAN, "has a second place in the tree"},
+	{"ext4", "sum-of-superblock", EUCLEAN, "its superblock has the wrong checksum"},
+	{"ext4", "truncated", EUCLEAN, "but the device has"},
+};
+
+static void test_bad(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		const struct refusal *refusal = &refusals[i];
+		struct ramet_error err = {0};
+		char path[512];
+		snprintf(path, sizeof path, "%s/bad/%s/%s", corpus(), refusal->format,
+			refusal->file);
+		int r = read_whole(AT_FDCWD, refusal->format, path, &err);
+		if (r != -refusal->code || !strstr(err.message, refusal->part))
+			printf("# %s/%s: %d: %s\n", refusal->format, refusal->file, r, err.message);
+		CHECK_EQ(r, -refusal->code);
+		CHECK(strstr(err.message, refusal->part));
+	}
+}
+
+/* Each file of bad has its line above. */
+static void test_bad_known(void)
+{
+	static const char *const formats[] = {"squashfs", "ext4"};
+	for (size_t f = 0; f < ARRAY_SIZE(formats); f++) {
+		char folder[512];
+		snprintf(folder, sizeof folder, "%s/bad/%s", corpus(), formats[f]);
+		DIR *dir = opendir(folder);
+		REQUIRE(dir);
+		for (struct dirent *entry; (entry = readdir(dir));) {
+			bool known = entry->d_name[0] == '.';
+			for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
+				known = known ||
+					(strcmp(refusals[i].format, formats[f]) == 0 &&
+						strcmp(refusals[i].file, entry->d_name) == 0);
+			if (!known)
+				printf("# no line for %s/%s\n", formats[f], entry->d_name);
+			CHECK(known);
+		}
+		closedir(dir);
+	}
+}
+
+static struct fs *open_path(const char *name, bool ext4, int *fd)
+{
+	_cleanup_free_ char *data = NULL;
+	struct fs *fs = NULL;
+	size_t size;
+	bool replayed;
+	char path[512];
+	snprintf(path, sizeof path, "%s/good/%s", corpus(), name);
+	if (read_file(AT_FDCWD, path, 64 << 20, &data, &size) < 0)
+		return NULL;
+	*fd = ext4 ? image_sparse((uint8_t *)data, size) : image_plain((uint8_t *)data, size);
+	if (*fd >= 0 && ext4)
+		ext4_open(*fd, &fs, &replayed, NULL);
+	else if (*fd >= 0)
+		squashfs_open(*fd, &fs, NULL);
+	return fs;
+}
+
+static bool is_there(struct fs *fs, const char *path)
+{
+	fs_ref ref;
+	return fs_lookup(fs, path, &ref, NULL) == 0;
+}
+
+static void test_overlay(void)
+{
+	_cleanup_close_ int lower_fd = -1, upper_fd = -1;
+	_cleanup_fs_ struct fs *lower = open_path("lower.squashfs", false, &lower_fd);
+	_cleanup_fs_ struct fs *upper = open_path("overlay/upper", true, &upper_fd);
+	struct fs *merged = NULL;
+	struct ramet_error err = {0};
+	fs_ref root, ref, below;
+	REQUIRE(lower && upper);
+	REQUIRE(fs_lookup(upper, "/root", &root, &err) == 0);
+	REQUIRE(overlay_open(lower, upper, root, &merged, &err) == 0);
+	CHECK_EQ(walk_all(merged, &err), 0);
+	CHECK(!is_there(merged, "/empty"));
+	CHECK(is_there(merged, "/moved/link"));
+	CHECK(is_there(merged, "/many/file-with-a-name-of-some-length-7"));
+	CHECK_EQ(fs_lookup(merged, "/dir/sub", &ref, &err), 0);
+	CHECK_EQ(fs_lookup(lower, "/dir/sub", &below, &err), 0);
+	CHECK(merged->ops->same(merged, ref, lower, below));
+	CHECK_EQ(fs_lookup(merged, "/dir/file", &ref, &err), 0);
+	CHECK_EQ(fs_lookup(lower, "/dir/file", &below, &err), 0);
+	CHECK(!merged->ops->same(merged, ref, lower, below));
+	_cleanup_xattrs_ struct fs_xattrs xattrs = {0};
+	CHECK_EQ(fs_lookup(merged, "/moved", &ref, &err), 0);
+	CHECK_EQ(merged->ops->xattrs(merged, ref, &xattrs, &err), 0);
+	CHECK_EQ(xattrs.count, 1);
+	CHECK(fs_xattrs_find(&xattrs, "trusted.overlay.mine"));
+	fs_close(merged);
+}
+
+/* A journal that would be replayed proves nothing by times: see ext4_reader.h. */
+static void test_same(void)
+{
+	static const struct {
+		const char *name, *path;
+		bool same;
+	} cases[] = {{"ext4/plain", "/dir/file", true}, {"ext4/plain", "/dir/sparse", true},
+		{"ext4/plain", "/dir", false}, {"ext4/ext2", "/dir/noise", true},
+		{"ext4/journal", "/root/new", false}};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_close_ int fd_a = -1, fd_b = -1;
+		_cleanup_fs_ struct fs *a = open_path(cases[i].name, true, &fd_a);
+		_cleanup_fs_ struct fs *b = open_path(cases[i].name, true, &fd_b);
+		fs_ref ref;
+		REQUIRE(a && b);
+		REQUIRE(fs_lookup(a, cases[i].path, &ref, NULL) == 0);
+		CHECK_EQ(a->ops->same(a, ref, b, ref), cases[i].same);
+		CHECK(!a->ops->same(a, ref, b, ref + 1));
+	}
+}
+
+TEST_MAIN({"good squashfs images are read whole", test_good_squashfs},
+	{"good ext4 images are read whole, journals included", test_good_ext4},
+	{"damaged images are refused and say what is damaged", test_bad},
+	{"every damaged image has a sentence it is refused with", test_bad_known},
+	{"an overlay is merged", test_overlay},
+	{"two clones of an ext4 are known to be the same, if they were unmounted", test_same})
