@@ -58,8 +58,8 @@ static int diff_in_child(struct diff *diff, struct ramet_error *err)
 	const struct sandbox_limits limits = {.memory = CHILD_MEMORY,
 		.cpu_seconds = seconds_for(diff->source.base_fd, diff->source.volume_fd)};
 	const int fds[] = {diff->source.base_fd, diff->source.volume_fd, diff->out};
-	return sandbox_run(diff->source.volume_name, &limits, diff_work, diff, fds,
-		ARRAY_SIZE(fds), &diff->result, sizeof diff->result, err);
+	return sandbox_run(diff->source.volume_name, &limits, diff_work, diff, fds, ARRAY_SIZE(fds),
+		&diff->result, sizeof diff->result, err);
 }
 
 static int diff_fork(const struct store_fork *fork, struct diff *diff, struct ramet_error *err)

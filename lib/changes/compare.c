@@ -36,7 +36,7 @@ static int files_differ(const struct change_side *old, const struct change_side 
 	_cleanup_free_ char *buffer = NULL;
 	uint64_t size = new->stat.size;
 	for (uint64_t offset = 0; offset < size && !*differ;) {
-		struct fs_extent a, b;
+		struct fs_extent a = {0}, b = {0};
 		int r = side_extent(old, offset, &a, err);
 		if (r == 0)
 			r = side_extent(new, offset, &b, err);

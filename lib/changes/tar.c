@@ -153,9 +153,9 @@ static int make_map(const struct pieces *pieces, uint64_t size, struct text *map
 	const struct piece *last = pieces->count ? &pieces->items[pieces->count - 1] : NULL;
 	bool open_end = !last || last->offset + last->length < size;
 	text_format(map, "%zu\n", pieces->count + open_end);
-	for (size_t i = 0; i < pieces->count; i++)
-		text_format(map, "%llu\n%llu\n", (unsigned long long)pieces->items[i].offset,
-			(unsigned long long)pieces->items[i].length);
+	for (const struct piece *p = pieces->items; last && p <= last; p++)
+		text_format(map, "%llu\n%llu\n", (unsigned long long)p->offset,
+			(unsigned long long)p->length);
 	if (open_end)
 		text_format(map, "%llu\n0\n", (unsigned long long)size);
 	while (map->length % 512 && !map->failed)

@@ -110,19 +110,19 @@ static bool entries_same(
 }
 
 /* Put on the list what is to be done about one name. */
-static int frame_add(struct walk *walk, struct frame *frame, const struct fs_entry *old,
-	const struct fs_entry *new, struct ramet_error *err)
+static int frame_add(struct walk *walk, struct frame *frame, const char *name,
+	const struct fs_entry *old, const struct fs_entry *new, struct ramet_error *err)
 {
 	enum changes_place place = CHANGES_INSIDE;
 	if (!frame->inside) {
-		int r = walk_set_path(walk, frame->path_length, old ? old->name : new->name, err);
+		int r = walk_set_path(walk, frame->path_length, name, err);
 		if (r < 0)
 			return r;
 		place = changes_limits_place(walk->options->limits, walk->path.data);
 	}
 	if (place == CHANGES_OUTSIDE || entries_same(walk, old, new))
 		return 0;
-	bool old_is, new_is;
+	bool old_is = false, new_is = false;
 	int r = entry_is_directory(walk, walk->old, old, &old_is, err);
 	if (r == 0)
 		r = entry_is_directory(walk, walk->new, new, &new_is, err);
@@ -148,10 +148,11 @@ static int frame_merge(
 		int order = i == a->count   ? 1
 			    : j == b->count ? -1
 					    : strcmp(a->items[i].name, b->items[j].name);
+		const char *name = order <= 0 ? a->items[i].name : b->items[j].name;
 		const struct fs_entry *old = order <= 0 ? &a->items[i++] : NULL;
 		const struct fs_entry *new = order >= 0 ? &b->items[j++] : NULL;
 		*kept += old && new;
-		int r = frame_add(walk, frame, old, new, err);
+		int r = frame_add(walk, frame, name, old, new, err);
 		if (r < 0)
 			return r;
 	}
@@ -258,7 +259,7 @@ static int walk_item(struct walk *walk, struct ramet_error *err)
 	struct frame *frame = &walk->stack.items[walk->stack.count - 1];
 	struct item item = frame->items.items[frame->next++];
 	bool covered = frame->covered;
-	struct change_side old_side, new_side, *old, *new;
+	struct change_side old_side, new_side, *old = NULL, *new = NULL;
 	int r = walk_set_path(walk, frame->path_length, item_name(&item), err);
 	if (r == 0)
 		r = side_open(walk, walk->old, item.old, &old_side, &old, err);

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154
 # For tests that write to a fork as its guest would: overlayfs of this machine's kernel, with the base
 # below and the fork's volume above. Sourced after lib.sh. Needs root.
 TREE_DIFF=$SOURCE_ROOT/tests/tools/tree-diff
