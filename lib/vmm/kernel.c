@@ -170,7 +170,7 @@ static int unpack_file(int fd, uint64_t size, int out)
 
 int kernel_unpack(const char *path, const char *folder, char **vmlinux, struct ramet_error *err)
 {
-	struct stat st;
+	struct stat st = {0};
 	_cleanup_close_ int fd = -EBADF;
 	int r = kernel_open(path, &fd, &st, err);
 	if (r < 0)

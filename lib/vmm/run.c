@@ -27,24 +27,31 @@ static bool process_failed(const struct process *process)
 	return !WIFEXITED(process->status) || WEXITSTATUS(process->status) != 0;
 }
 
+/* What the kernel says when it gives up. It says more after it, which helps nobody. */
+static bool panicked(const struct session *session, char *words, size_t size)
+{
+	static const char panic[] = "Kernel panic - not syncing", end[] = "---[ end";
+	if (!tail_line_with(&session->tail, panic, words, size))
+		return false;
+	char *again = strstr(words, end);
+	if (again)
+		memmove(words, again + sizeof end, strlen(again + sizeof end) + 1);
+	return true;
+}
+
 /* The guest ended, and the init did not say how. */
 static int ended_silently(const struct session *session, struct ramet_error *err)
 {
 	char words[400];
+	if (panicked(session, words, sizeof words))
+		return error_set(err, EPROTO, "the guest's kernel gave up: %s", words);
 	if (!tail_last_line(&session->tail, words, sizeof words))
 		return error_set(err, EPROTO,
 			"the guest ended without saying how, and printed nothing; does it have memory "
 			"enough, the kernel its drivers (--modules), a serial console? --verbose "
 			"shows its messages");
 	return error_set(err, EPROTO,
-		"the guest ended without saying how (a kernel panic?); its last line was: %s",
-		words);
-}
-
-static bool panicked(const struct session *session)
-{
-	static const char panic[] = "Kernel panic - not syncing";
-	return memmem(session->tail.bytes, session->tail.length, panic, sizeof panic - 1) != NULL;
+		"the guest ended without saying how; its last line was: %s", words);
 }
 
 static int conclude(const struct vmm_choice *choice, const struct vm_config *config,
@@ -64,7 +71,8 @@ static int conclude(const struct vmm_choice *choice, const struct vm_config *con
 			session->exitline.sentence);
 	if (process_failed(process))
 		return vmm_died(choice, session->vm, config, err);
-	if (session->options->has_command || panicked(session))
+	char words[400];
+	if (session->options->has_command || panicked(session, words, sizeof words))
 		return ended_silently(session, err);
 	return 0;
 }

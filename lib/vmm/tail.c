@@ -57,17 +57,23 @@ bool tail_clean(const char *bytes, size_t length, char *line, size_t size)
 	return used > 0;
 }
 
-bool tail_last_line(const struct tail *tail, char *line, size_t size)
+bool tail_line_with(const struct tail *tail, const char *word, char *line, size_t size)
 {
-	size_t end = tail->length;
-	for (;;) {
+	for (size_t end = tail->length;;) {
 		size_t start = end;
 		while (start && tail->bytes[start - 1] != '\n')
 			start--;
-		if (tail_clean(tail->bytes + start, end - start, line, size))
+		bool has_word = memmem(tail->bytes + start, end - start, word, strlen(word));
+		if (has_word && tail_clean(tail->bytes + start, end - start, line, size))
 			return true;
+		*line = '\0';
 		if (start == 0)
 			return false;
 		end = start - 1;
 	}
+}
+
+bool tail_last_line(const struct tail *tail, char *line, size_t size)
+{
+	return tail_line_with(tail, "", line, size);
 }

@@ -23,6 +23,9 @@ void tail_add(struct tail *tail, const char *bytes, size_t length);
  */
 bool tail_last_line(const struct tail *tail, char *line, size_t size);
 
+/* Likewise the last line that has word in it. */
+bool tail_line_with(const struct tail *tail, const char *word, char *line, size_t size);
+
 /* The same cleaning for one piece of text. Answers whether anything was left of it. */
 bool tail_clean(const char *bytes, size_t length, char *line, size_t size);
 

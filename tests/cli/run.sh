@@ -108,7 +108,7 @@ refused 'a Firecracker that answers no HTTP' 1 'did not answer PUT /machine-conf
 refused 'a Firecracker that never opens its socket' 1 'did not open its socket within' fc hang vm-1 -- true
 fc panic vm-1 -- true > "$scratch/out" 2> "$scratch/err" < /dev/null
 check 'a kernel panic is quoted, cleaned' grep -q \
-  'ended without saying how .*its last line was: \[    1.000000\] Kernel panic - not syncing: VFS: no root\.$' "$scratch/err"
+  'kernel gave up: \[    1.000000\] Kernel panic - not syncing: VFS: no root\.$' "$scratch/err"
 refused "the init's reason is quoted" 1 'could not be set up: the volume /dev/vdb is not there\.$' \
   fc fail vm-1 -- true
 
