@@ -238,10 +238,9 @@ static int enter_seccomp(void)
 #if SANITIZED
 	for (size_t i = 0; i < ARRAY_SIZE(sanitizer_needs) && r == 0; i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sanitizer_needs[i], 0);
-#else
+#endif
 	if (r == 0)
 		r = allow_some(filter);
-#endif
 	for (size_t i = 0; i < ARRAY_SIZE(refused) && r == 0; i++) {
 		if (SANITIZED && refused[i].call == SCMP_SYS(sched_getaffinity))
 			continue;
