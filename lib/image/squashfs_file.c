@@ -2,6 +2,7 @@
 #include "image/squashfs_file.h"
 
 #include <sqfs/error.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -18,6 +19,10 @@ static int failed(struct squashfs_file *file, int error)
 static int read_at(sqfs_file_t *base, sqfs_u64 offset, void *buffer, size_t length)
 {
 	struct squashfs_file *file = (struct squashfs_file *)base;
+	if (file->abandoned) {
+		memset(buffer, 0, length);
+		return 0;
+	}
 	ssize_t n = pread_full(file->fd, buffer, length, offset);
 	if (n < 0)
 		return failed(file, (int)n);
@@ -30,7 +35,7 @@ static int write_at(sqfs_file_t *base, sqfs_u64 offset, const void *buffer, size
 	uint64_t end;
 	if (!checked_add(offset, length, &end))
 		return SQFS_ERROR_OVERFLOW;
-	int r = pwrite_full(file->fd, buffer, length, offset);
+	int r = file->abandoned ? 0 : pwrite_full(file->fd, buffer, length, offset);
 	if (r < 0)
 		return failed(file, r);
 	file->size = MAX(file->size, end);

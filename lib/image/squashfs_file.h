@@ -4,12 +4,15 @@
 #define IMAGE_SQUASHFS_FILE_H
 
 #include <sqfs/io.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 struct squashfs_file {
 	sqfs_file_t base;
 	int fd;
 	uint64_t size;
-	int error; /* the first negative errno, 0 when there was none */
+	int error;      /* the first negative errno, 0 when there was none */
+	bool abandoned; /* nothing is read or written any more, and all calls succeed */
 };
 
 /* size: what is in fd already. Lives as long as the caller keeps it; destroy does nothing. */

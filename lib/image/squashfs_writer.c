@@ -259,8 +259,20 @@ static int end(struct squashfs_writer *writer, struct ramet_error *err)
 	return r == 0 ? 0 : squashfs_failed(writer, r, "write the image's tables", err);
 }
 
+/* libsquashfs (1.2) forgets, when it is destroyed, to free the blocks that are still in flight. They
+ * are let run out into nowhere; each failure on the way frees one and ends the call. */
+static void drain(struct squashfs_writer *writer)
+{
+	writer->file.abandoned = true;
+	for (int i = 0; i < MOST_WORKERS * BACKLOG; i++)
+		if (sqfs_block_processor_sync(writer->processor) == 0)
+			return;
+}
+
 static void release(struct squashfs_writer *writer)
 {
+	if (writer->processor)
+		drain(writer);
 	/* The processor first: its workers use the rest. */
 	sqfs_destroy(writer->processor);
 	sqfs_destroy(writer->directories);
