@@ -81,7 +81,7 @@ kills "a single fork is whole or not there" "$clean
 kills "rm removes whole forks at any moment" "$clean
 [ -n \"\$names\" ] && \"\$RAMET\" rm \$names
 \"\$RAMET\" fork '$base' rm --count 20 --size 64M" sh -c 'exec "$RAMET" rm $(seq -f rm-%g 1 20)'
-"$RAMET" rm $("$RAMET" ls --names)
+"$RAMET" ls --names | xargs "$RAMET" rm
 
 # An image is the old one, or the new one, or not there; no temporary file is left beside it.
 mkdir "$scratch/out"
