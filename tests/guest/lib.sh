@@ -59,17 +59,22 @@ qemu() {
       -device "virtio-blk-device,drive=d$number"
   done
   shift
-  exec timeout -k 1 "${LIMIT:-90}" qemu-system-x86_64 -accel tcg -icount shift=3,sleep=off \
+  exec timeout -k 1 "${LIMIT:-90}" qemu-system-x86_64 -accel tcg -icount "${ICOUNT:-shift=3,sleep=off}" \
     -cpu qemu64 -M microvm -m 128 -nodefaults -no-user-config -no-reboot -display none \
     -serial stdio -global virtio-mmio.force-legacy=off "$@" -kernel "$KERNEL" -initrd "$initrd" \
-    -append "console=ttyS0 panic=-1 reboot=t quiet loglevel=0 ramet.nonce=N $qemu_arguments" \
+    -append "console=ttyS0 panic=-1 reboot=t loglevel=${LOGLEVEL:-0} ramet.nonce=N $qemu_arguments" \
     < "$input" > "$qemu_output" 2>&1
 }
-# boot OUTPUT ARGUMENTS DRIVE...: the same, to its end; what it said is in $scratch/OUTPUT.
+# boot OUTPUT ARGUMENTS DRIVE...: the same, to its end; what it said is in $scratch/OUTPUT. A guest
+# that hung before it said anything is booted once more: that is the emulator.
 boot() {
   boot_output=$scratch/$1
   shift
-  (qemu "$boot_output" "$@") || :
+  (qemu "$boot_output" "$@") && return
+  if ! grep -aqE '^(ramet-|fact )' "$boot_output"; then
+    echo "# booted a second time: $1"
+    (qemu "$boot_output" "$@") || :
+  fi
 }
 # boot_and_kill OUTPUT ARGUMENTS DRIVE...: kill -9 once the guest has said "ready".
 boot_and_kill() {
@@ -156,4 +161,29 @@ needs_replay_or_is_clean() {
   cp --sparse=always "$1" "$scratch/replayed"
   e2fsck -fy "$scratch/replayed"
   [ $? -le 1 ] && e2fsck -fn "$scratch/replayed" && has_exactly_the_change "$scratch/replayed"
+}
+# Give the root the overlay-init script of firecracker-containerd: not its text, but the same steps
+# with the same names; and what it needs.
+shell_init() {
+  mkdir -p "$scratch/root/overlay" "$scratch/root/rom" "$scratch/root/mnt"
+  cat > "$scratch/root/sbin/shell-overlay-init" << 'END'
+#!/bin/sh
+PATH=/bin:/sbin
+if [ -n "$overlay_root" ] && [ "$overlay_root" != ram ] && [ ! -b "/dev/$overlay_root" ]; then
+  echo "no device /dev/$overlay_root"
+  exit 1
+fi
+if [ -z "$overlay_root" ] || [ "$overlay_root" = ram ]; then
+  mount -t tmpfs -o noatime,mode=0755 tmpfs /overlay
+else
+  mount -t ext4 "/dev/$overlay_root" /overlay
+fi
+mkdir -p /overlay/root /overlay/work
+mount -o noatime,lowerdir=/,upperdir=/overlay/root,workdir=/overlay/work -t overlay \
+  overlayfs:/overlay/root /mnt
+pivot_root /mnt /mnt/rom
+mount -t devtmpfs dev /dev
+exec /usr/sbin/init "$@"
+END
+  chmod 755 "$scratch/root/sbin/shell-overlay-init"
 }

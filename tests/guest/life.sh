@@ -52,7 +52,7 @@ check "and the volume is clean" is_clean "$volume"
 check "and has the change" has_exactly_the_change "$volume"
 
 start "ramet.exec=sh,-c,echo%20ready%3bscene%20read%20read" "$base"
-printf 'one line\nlast\004' >&9
+printf 'one line\nlast\004\004' >&9
 wait "$boot_pid"
 check "the command reads the console" facts out "read one line" "read last"
 check "and nothing of it is echoed" [ "$(grep -ac 'one line' "$scratch/out")" = 1 ]

@@ -1,30 +1,10 @@
 #!/bin/sh
 # Interchange with the overlay-init script of firecracker-containerd: what either leaves in a
-# volume, the other boots. The script here does the same steps with the same names.
+# volume, the other boots.
 . "$(dirname "$0")/lib.sh"
 initramfs "$initrd"
 volume=$scratch/volume
-mkdir -p "$scratch/root/overlay" "$scratch/root/rom" "$scratch/root/mnt"
-cat > "$scratch/root/sbin/shell-overlay-init" << 'END'
-#!/bin/sh
-PATH=/bin:/sbin
-if [ -n "$overlay_root" ] && [ "$overlay_root" != ram ] && [ ! -b "/dev/$overlay_root" ]; then
-  echo "no device /dev/$overlay_root"
-  exit 1
-fi
-if [ -z "$overlay_root" ] || [ "$overlay_root" = ram ]; then
-  mount -t tmpfs -o noatime,mode=0755 tmpfs /overlay
-else
-  mount -t ext4 "/dev/$overlay_root" /overlay
-fi
-mkdir -p /overlay/root /overlay/work
-mount -o noatime,lowerdir=/,upperdir=/overlay/root,workdir=/overlay/work -t overlay \
-  overlayfs:/overlay/root /mnt
-pivot_root /mnt /mnt/rom
-mount -t devtmpfs dev /dev
-exec /usr/sbin/init "$@"
-END
-chmod 755 "$scratch/root/sbin/shell-overlay-init"
+shell_init
 shell=ramet.handover=/sbin/shell-overlay-init
 
 for format in squashfs ext4; do
