@@ -63,10 +63,10 @@ for format in squashfs ext4; do
   wait "$run_pid" 2> /dev/null
   check "$format: after kill -9 of ramet diff replays the journal" differs_by "$format-2" "$change"
   run_until_ready "$format-2" --in-image-init -- scene ready
-  kill -INT "$run_pid"
+  kill -TERM "$run_pid"
   status=0
   wait "$run_pid" || status=$?
-  check "$format: Ctrl-C ends the VM" [ "$status" = 130 ]
+  check "$format: a request to stop ends the VM" [ "$status" = 130 ]
   check "$format: cleanly" is_clean "$("$RAMET" show "$format-2" --json | sed -n 's/.*"volume": *"\([^"]*\)".*/\1/p')"
 done
 finish
