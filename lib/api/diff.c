@@ -8,12 +8,14 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/ranges.h"
 #include "base/sandbox.h"
 #include "base/text.h"
 #include "changes/forms.h"
 #include "changes/views.h"
 #include "image/image.h"
 #include "store/store.h"
+#include "volume/volume.h"
 
 /* What a child may take: the largest directories and texts fit, a volume made to eat memory or time
  * does not. The slowest form (a patch of noise) moves more than 2 MiB a second. */
@@ -27,6 +29,7 @@ struct diff {
 	const char *fork;
 	int out;
 	struct views_source source;
+	struct range_list differences;
 	struct changes_options options;
 	struct ramet_diff_result result;
 };
@@ -62,6 +65,20 @@ static int diff_in_child(struct diff *diff, struct ramet_error *err)
 		&diff->result, sizeof diff->result, err);
 }
 
+/* What the host knows of a clone, asked before the child is made, which may ask nothing. Where the
+ * host cannot tell, all content is read. */
+static int ask_host(const struct store_fork *fork, struct diff *diff, struct ramet_error *err)
+{
+	const struct volume_provider *provider = volume_provider_find(fork->provider);
+	if (!diff->source.clone || !provider || !provider->differences)
+		return 0;
+	int r = provider->differences(
+		diff->source.base_fd, diff->source.volume_fd, &diff->differences, err);
+	if (r == 0)
+		diff->source.differences = &diff->differences;
+	return r == -EOPNOTSUPP || r == -E2BIG ? 0 : r;
+}
+
 static int diff_fork(const struct store_fork *fork, struct diff *diff, struct ramet_error *err)
 {
 	_cleanup_text_ struct text base_name = {0};
@@ -88,12 +105,10 @@ static int diff_fork(const struct store_fork *fork, struct diff *diff, struct ra
 		.base_name = base_name.data,
 		.volume_name = volume_name.data};
 	diff->options.plain_root = !diff->source.clone;
-	if (diff->form->prepare) {
-		int r = diff->form->prepare(err);
-		if (r < 0)
-			return r;
-	}
-	return diff_in_child(diff, err);
+	int r = ask_host(fork, diff, err);
+	if (r == 0 && diff->form->prepare)
+		r = diff->form->prepare(err);
+	return r < 0 ? r : diff_in_child(diff, err);
 }
 
 int ramet_diff(struct ramet_store *store, const struct ramet_diff_options *options,
@@ -119,6 +134,7 @@ int ramet_diff(struct ramet_store *store, const struct ramet_diff_options *optio
 		return r;
 	r = diff_fork(&fork, &diff, err);
 	changes_limits_free(&limits);
+	ranges_free(&diff.differences);
 	if (r == 0)
 		*result = diff.result;
 	return r;

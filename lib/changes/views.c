@@ -37,8 +37,10 @@ static int open_volume(const struct views_source *source, struct views *views, s
 	if (r < 0)
 		return r;
 	*now = views->volume;
-	if (source->clone)
+	if (source->clone) {
+		ext4_set_differences(views->volume, source->differences);
 		return 0;
+	}
 	fs_ref upper;
 	bool found;
 	r = find_upper(views->volume, &upper, &found, err);

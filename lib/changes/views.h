@@ -8,12 +8,15 @@
 #include "changes/changes.h"
 
 struct image_format;
+struct range_list;
 
 /* What is known of a fork before anything of it is read. Strings and fds are borrowed. */
 struct views_source {
 	const struct image_format *format; /* of the base */
 	bool clone; /* the volume is a clone of the base, not a layer on it */
 	int base_fd, volume_fd;
+	/* clone: where the volume may differ from the base, NULL when nobody knows */
+	const struct range_list *differences;
 	const char *base_name, *volume_name; /* for messages: "the volume of fork vm-1" */
 };
 

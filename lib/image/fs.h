@@ -84,8 +84,9 @@ struct fs_ops {
 	/*
 	 * A cheap proof that ref holds what other_ref of view other holds, when there is one: the
 	 * very same inode of the same view (overlay: not touched by the upper layer), or inodes of
-	 * two clones of one image with the same size, times and block maps. false means only "not
-	 * known". For a directory: its whole subtree. May be NULL.
+	 * two clones of one image with the same attributes and block map, whose blocks the host
+	 * knows to be shared (ext4_set_differences()). false means only "not known". For a
+	 * directory: its whole subtree. May be NULL.
 	 */
 	bool (*same)(struct fs *fs, fs_ref ref, struct fs *other, fs_ref other_ref);
 	void (*close)(struct fs *fs);
