@@ -145,6 +145,26 @@ static void test_binary_files(void)
 	clean();
 }
 
+/* The lines of a binary hunk are as long as the deflated bytes make them: all lengths. */
+static void test_binary_files_of_all_lengths(void)
+{
+	PREPARE();
+	srand(tap_seed());
+	enum { COUNT = 70 };
+	struct memfile files[COUNT + 1] = {{"/", FOLDER}};
+	char paths[COUNT][8], noise[COUNT + 1];
+	for (size_t i = 0; i < sizeof noise; i++)
+		noise[i] = i ? (char)rand() : '\0';
+	for (size_t i = 1; i <= COUNT; i++) {
+		snprintf(paths[i - 1], sizeof paths[0], "/%zu", i);
+		files[i] = (struct memfile){.path = paths[i - 1], .content = noise, .size = i};
+	}
+	struct memfs old = MEMFS({"/z"});
+	struct memfs new = {.fs = {&memfs_ops}, .files = files, .count = COUNT + 1};
+	CHECK(patch_yields(&old, &new, 0));
+	clean();
+}
+
 static void test_relative_to_one_folder(void)
 {
 	PREPARE();
@@ -277,6 +297,7 @@ static void test_random_edits(void)
 TEST_MAIN({"text is edited, created, deleted", test_text},
 	{"modes and types change", test_modes_and_types},
 	{"binary files are whole", test_binary_files},
+	{"binary files of all lengths are whole", test_binary_files_of_all_lengths},
 	{"one path makes the patch relative to it", test_relative_to_one_folder},
 	{"what git does not know or refuses is counted", test_what_a_patch_cannot_say},
 	{"random edits are what git makes of the patch", test_random_edits})
