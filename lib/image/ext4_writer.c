@@ -12,7 +12,6 @@
 #include "image/ext4_writer.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,6 +27,7 @@
 #define BUFFER_SIZE  ((size_t)1024 * 1024)
 #define FAST_SYMLINK 60
 #define INODE_BYTES  256
+#define DIGEST_SIZE  64 /* SHA-512 */
 #define MOST_BYTES   ((uint64_t)16 << 40)
 
 union inode_space {
@@ -326,30 +326,40 @@ static int write_tree(struct ext4_writer *writer, struct ramet_error *err)
 	return r;
 }
 
-static int digest_tree(struct tree *tree, uint8_t digest[static 32])
+/* What of a node makes the image: its content is not among it, since it is read only once, later. */
+static void describe(struct text *text, const struct tree_node *node)
 {
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	bool ok = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
-	for (struct tree_node *node = tree->root; node && ok; node = tree_next(node)) {
-		const uint64_t fixed[] = {node->mode, node->uid, node->gid, node->nlink,
-			S_ISDIR(node->mode) ? 0 : node->size, (uint64_t)node->mtime,
-			node->mtime_nsec};
-		ok = EVP_DigestUpdate(context, fixed, sizeof fixed) == 1 &&
-		     EVP_DigestUpdate(context, node->name, strlen(node->name) + 1) == 1;
-		if (S_ISLNK(node->mode))
-			ok = ok && EVP_DigestUpdate(context, node->target, node->size) == 1;
-		for (const struct tree_xattr *x = node->xattrs; x && ok; x = x->next)
-			ok = EVP_DigestUpdate(context, x->name, strlen(x->name) + 1) == 1 &&
-			     EVP_DigestUpdate(context, x->value, x->size) == 1;
+	const uint64_t fixed[] = {node->mode, node->uid, node->gid, node->nlink,
+		S_ISDIR(node->mode) ? 0 : node->size, (uint64_t)node->mtime, node->mtime_nsec};
+	text_append_bytes(text, fixed, sizeof fixed);
+	text_append_bytes(text, node->name, strlen(node->name) + 1);
+	if (S_ISLNK(node->mode))
+		text_append_bytes(text, node->target, node->size);
+	for (const struct tree_xattr *x = node->xattrs; x; x = x->next) {
+		text_append_bytes(text, x->name, strlen(x->name) + 1);
+		text_append_bytes(text, x->value, x->size);
 	}
-	ok = ok && EVP_DigestFinal_ex(context, digest, NULL) == 1;
-	EVP_MD_CTX_free(context);
-	return ok ? 0 : -ENOMEM;
+}
+
+/* A chain: each digest is that of the one before and a node. */
+static int digest_tree(struct tree *tree, uint8_t digest[static DIGEST_SIZE])
+{
+	_cleanup_text_ struct text text = {0};
+	memset(digest, 0, DIGEST_SIZE);
+	for (struct tree_node *node = tree->root; node; node = tree_next(node)) {
+		text_truncate(&text, 0);
+		text_append_bytes(&text, digest, DIGEST_SIZE);
+		describe(&text, node);
+		if (text.failed)
+			return -ENOMEM;
+		ext2fs_sha512((const unsigned char *)text.data, text.length, digest);
+	}
+	return 0;
 }
 
 static int identify(struct tree *tree, struct ext4_format *format, struct ramet_error *err)
 {
-	uint8_t digest[32];
+	uint8_t digest[DIGEST_SIZE];
 	if (digest_tree(tree, digest) < 0)
 		return error_memory(err);
 	memcpy(format->uuid, digest, sizeof format->uuid);

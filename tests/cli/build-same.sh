@@ -62,5 +62,5 @@ golden() {
     not_ok "golden digest of $format" "found $(digest "golden.$format")"
 }
 golden squashfs ad161b132c469c982580c0453dd9ada24c377d9adc3a8bd51e87fc6d98428c82 libsquashfs1 1.2.0
-golden ext4 a1a272bda40cd69d9a7171b845c68706c7e18efbac17b72e6d75be4655f770cc libext2fs2 1.47.0
+golden ext4 4c04352abdbc4aad2ec8da9c8a18a8853fb8df414c7b748f8281de6252654581 libext2fs2 1.47.0
 finish
