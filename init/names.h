@@ -67,10 +67,10 @@ static inline bool init_byte_is_plain(unsigned char c)
  *     ramet-ready:NONCE:           the command is started now: what is typed from here on reaches it
  * Without a nonce a failure is said as "ramet-init: SENTENCE", which is also the form of notes.
  */
-#define INIT_LINE_EXIT "ramet-exit:"
-#define INIT_LINE_FAIL "ramet-fail:"
+#define INIT_LINE_EXIT  "ramet-exit:"
+#define INIT_LINE_FAIL  "ramet-fail:"
 #define INIT_LINE_READY "ramet-ready:"
-#define INIT_LINE_NOTE "ramet-init: "
+#define INIT_LINE_NOTE  "ramet-init: "
 
 /* Within the volume, as the overlay-init script of firecracker-containerd has them. */
 #define INIT_VOLUME_UPPER "root"
