@@ -106,8 +106,6 @@ static int diff_fork(const struct store_fork *fork, struct diff *diff, struct ra
 		.volume_name = volume_name.data};
 	diff->options.plain_root = !diff->source.clone;
 	int r = ask_host(fork, diff, err);
-	if (r == 0 && diff->form->prepare)
-		r = diff->form->prepare(err);
 	return r < 0 ? r : diff_in_child(diff, err);
 }
 

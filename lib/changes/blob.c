@@ -10,7 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
+#include <nettle/sha1.h>
 #include <stdio.h>
 #include <string.h>
 #include <zlib.h>
@@ -20,24 +20,6 @@
 #include "changes/textdiff.h"
 
 enum { BUFFER = 256 * 1024, LINE = 52 };
-
-static void cleanup_digest(EVP_MD_CTX **ctx)
-{
-	EVP_MD_CTX_free(*ctx);
-}
-#define _cleanup_digest_ __attribute__((cleanup(cleanup_digest)))
-
-static int digest_failed(struct ramet_error *err)
-{
-	return error_set(err, EIO, "libcrypto cannot compute SHA-1 on this host");
-}
-
-/* libcrypto reads its configuration and looks for SHA-1 when it is first used. */
-int blob_prepare(struct ramet_error *err)
-{
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	return EVP_Digest("", 0, digest, NULL, EVP_sha1(), NULL) ? 0 : digest_failed(err);
-}
 
 /* Calls take for all the bytes, in order. */
 static int blob_stream(const struct blob *blob,
@@ -63,25 +45,23 @@ static int blob_stream(const struct blob *blob,
 
 static int digest_take(void *ctx, const void *bytes, size_t length, struct ramet_error *err)
 {
-	return EVP_DigestUpdate(ctx, bytes, length) ? 0 : digest_failed(err);
+	sha1_update(ctx, length, bytes);
+	return 0;
 }
 
 static int blob_name(struct blob *blob, struct ramet_error *err)
 {
-	_cleanup_digest_ EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	unsigned char digest[EVP_MAX_MD_SIZE];
+	struct sha1_ctx sha1;
+	uint8_t digest[SHA1_DIGEST_SIZE];
 	char head[48];
 	int length = snprintf(head, sizeof head, "blob %" PRIu64, blob->size);
-	if (!ctx || !EVP_DigestInit_ex(ctx, EVP_sha1(), NULL))
-		return digest_failed(err);
-	int r = digest_take(ctx, head, (size_t)length + 1, err);
-	if (r == 0)
-		r = blob_stream(blob, digest_take, ctx, err);
+	sha1_init(&sha1);
+	sha1_update(&sha1, (size_t)length + 1, (const uint8_t *)head);
+	int r = blob_stream(blob, digest_take, &sha1, err);
 	if (r < 0)
 		return r;
-	if (!EVP_DigestFinal_ex(ctx, digest, NULL))
-		return digest_failed(err);
-	for (size_t i = 0; i < 20; i++)
+	sha1_digest(&sha1, sizeof digest, digest);
+	for (size_t i = 0; i < sizeof digest; i++)
 		snprintf(blob->id + 2 * i, 3, "%02x", digest[i]);
 	return 0;
 }

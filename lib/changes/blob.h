@@ -16,8 +16,6 @@ struct blob {
 	char id[41];
 };
 
-/* Load what git itself would load at start-up of its digests. */
-int blob_prepare(struct ramet_error *err);
 /* side NULL: nothing, with BLOB_NO_ID. A blob with a NUL byte, or too large to hold, is binary. */
 int blob_open(struct blob *blob, const struct change_side *side, struct ramet_error *err);
 /* Write it as a hunk of a "GIT binary patch": "literal SIZE", deflated, in git's base 85. */

@@ -18,9 +18,6 @@ struct form_state {
 
 struct form {
 	const char *name;
-	/* Everything that would have to open files or load code later, when nothing of that can be
-	 * done any more: called before the sandbox. May be NULL. */
-	int (*prepare)(struct ramet_error *err);
 	int (*begin)(struct form_state *state, struct ramet_error *err);
 	/* A change; counted already. */
 	int (*each)(struct form_state *state, const struct change *change, struct ramet_error *err);

@@ -319,7 +319,6 @@ static void patch_release(struct form_state *state)
 
 const struct form form_patch = {
 	.name = "patch",
-	.prepare = blob_prepare,
 	.begin = patch_begin,
 	.each = patch_each,
 	.emptied = patch_emptied,

@@ -10,8 +10,6 @@
  */
 #include "vmm/kernel.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <elf.h>
 #include <endian.h>
 #include <errno.h>
@@ -26,6 +24,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "vmm/unpack.h"
 
 enum {
 	HEADER_SIZE = 0x250,
@@ -112,55 +111,24 @@ static bool is_gzip(const uint8_t *payload)
 	return payload[0] == 0x1f && payload[1] == 0x8b;
 }
 
-static int unpack_stream(struct archive *archive, int fd)
+static int write_piece(void *ctx, const void *bytes, size_t length)
 {
-	struct archive_entry *entry;
-	if (archive_read_next_header(archive, &entry) != ARCHIVE_OK)
-		return -EBADMSG;
-	static const size_t chunk = 1 << 18;
-	_cleanup_free_ char *buffer = malloc(chunk);
-	if (!buffer)
-		return -ENOMEM;
-	for (uint64_t total = 0; total <= UNPACKED_MAX;) {
-		ssize_t n = archive_read_data(archive, buffer, chunk);
-		if (n < 0)
-			return archive_errno(archive) == ENOMEM ? -ENOMEM : -EBADMSG;
-		if (n == 0)
-			return total ? 0 : -EBADMSG;
-		int r = write_full(fd, buffer, (size_t)n);
-		if (r < 0)
-			return r;
-		total += (uint64_t)n;
-	}
-	return -EFBIG;
-}
-
-static int unpack(const uint8_t *payload, size_t length, int fd)
-{
-	struct archive *archive = archive_read_new();
-	if (!archive)
-		return -ENOMEM;
-	int r = -EBADMSG;
-	if (!is_gzip(payload))
-		length -= 4;
-	archive_read_support_filter_all(archive);
-	archive_read_support_format_raw(archive);
-	if (archive_read_open_memory(archive, payload, length) == ARCHIVE_OK)
-		r = unpack_stream(archive, fd);
-	archive_read_free(archive);
-	return r;
+	return write_full(*(int *)ctx, bytes, length);
 }
 
 /* From the bzImage at fd to the ELF kernel at out, which is looked at in the end. */
-static int unpack_file(int fd, uint64_t size, int out)
+static int unpack_file(int fd, uint64_t size, int out, struct ramet_error *err)
 {
 	uint8_t *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (map == MAP_FAILED)
 		return -errno;
 	uint64_t offset, length;
 	int r = size < HEADER_SIZE ? -EBADMSG : payload_find(map, size, &offset, &length);
+	/* But for gzip, the length of what is unpacked follows the payload and is counted to it. */
+	if (r == 0 && !is_gzip(map + offset))
+		length -= 4;
 	if (r == 0)
-		r = unpack(map + offset, length, out);
+		r = unpack(map + offset, length, UNPACKED_MAX, write_piece, &out, err);
 	munmap(map, size);
 	uint8_t header[HEADER_SIZE] = {0};
 	if (r == 0 && (pread_full(out, header, sizeof header, 0) < 0 || !is_elf_kernel(header)))
@@ -186,7 +154,9 @@ int kernel_unpack(const char *path, const char *folder, char **vmlinux, struct r
 		r = outfile_open(&out, name, err);
 		if (r < 0)
 			return r;
-		r = unpack_file(fd, (uint64_t)st.st_size, out.fd);
+		r = unpack_file(fd, (uint64_t)st.st_size, out.fd, err);
+		if (r == -ELIBACC)
+			return r;
 		if (r == -EBADMSG)
 			return error_set(err, EBADMSG,
 				"the kernel in %s cannot be unpacked: it is damaged, or packed in "

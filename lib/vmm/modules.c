@@ -10,8 +10,6 @@
  */
 #include "vmm/modules.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libkmod.h>
@@ -20,12 +18,36 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/dynamic.h"
+#include "base/fd.h"
+#include "base/text.h"
+#include "vmm/unpack.h"
 
 #define MAX_MODULE_SIZE ((size_t)64 << 20)
 /* Deeper than any real chain of modules; a circle in a damaged modules.dep ends here. */
 #define MAX_DEPTH 32
 
+#define FUNCTIONS(F) \
+	F(kmod_new) \
+	F(kmod_unref) \
+	F(kmod_set_log_priority) \
+	F(kmod_get_dirname) \
+	F(kmod_list_next) \
+	F(kmod_module_new_from_lookup) \
+	F(kmod_module_get_module) \
+	F(kmod_module_get_name) \
+	F(kmod_module_get_path) \
+	F(kmod_module_get_dependencies) \
+	F(kmod_module_get_info) \
+	F(kmod_module_info_get_key) \
+	F(kmod_module_info_get_value) \
+	F(kmod_module_info_free_list) \
+	F(kmod_module_unref) \
+	F(kmod_module_unref_list)
+DYNAMIC_LIBRARY(kmod_library, FUNCTIONS)
+
 struct search {
+	struct kmod_library lib;
 	struct kmod_ctx *kmod;
 	module_list *list;
 	struct ramet_error *err;
@@ -86,36 +108,36 @@ static int add_all_soft_needs(struct search *search, struct kmod_module *module,
 {
 	struct kmod_list *info = NULL, *entry;
 	int r = 0;
-	if (kmod_module_get_info(module, &info) < 0)
+	if (search->lib.kmod_module_get_info(module, &info) < 0)
 		return 0;
-	kmod_list_foreach(entry, info)
-	{
-		if (r == 0 && strcmp(kmod_module_info_get_key(entry), "softdep") == 0)
-			r = add_soft_needs(search, kmod_module_info_get_value(entry), depth);
+	for (entry = info; entry; entry = search->lib.kmod_list_next(info, entry)) {
+		if (r == 0 && strcmp(search->lib.kmod_module_info_get_key(entry), "softdep") == 0)
+			r = add_soft_needs(
+				search, search->lib.kmod_module_info_get_value(entry), depth);
 	}
-	kmod_module_info_free_list(info);
+	search->lib.kmod_module_info_free_list(info);
 	return r;
 }
 
 /* Add a module after all that it needs. */
 static int add_module(struct search *search, struct kmod_module *module, int depth)
 {
-	const char *name = kmod_module_get_name(module), *path = kmod_module_get_path(module);
+	const char *name = search->lib.kmod_module_get_name(module),
+		   *path = search->lib.kmod_module_get_path(module);
 	/* Without a file it was found in the list of what is built in. */
 	if (!path || is_listed(search->list, name))
 		return 0;
 	if (depth > MAX_DEPTH)
 		return error_set(search->err, ELOOP, "the kernel module %s needs itself", name);
 	int r = add_all_soft_needs(search, module, depth);
-	struct kmod_list *needs = kmod_module_get_dependencies(module), *entry;
-	kmod_list_foreach(entry, needs)
-	{
-		struct kmod_module *need = kmod_module_get_module(entry);
+	struct kmod_list *needs = search->lib.kmod_module_get_dependencies(module), *entry;
+	for (entry = needs; entry; entry = search->lib.kmod_list_next(needs, entry)) {
+		struct kmod_module *need = search->lib.kmod_module_get_module(entry);
 		if (r == 0)
 			r = add_module(search, need, depth + 1);
-		kmod_module_unref(need);
+		search->lib.kmod_module_unref(need);
 	}
-	kmod_module_unref_list(needs);
+	search->lib.kmod_module_unref_list(needs);
 	if (r < 0 || is_listed(search->list, name))
 		return r;
 	return append(search, name, path);
@@ -124,28 +146,27 @@ static int add_module(struct search *search, struct kmod_module *module, int dep
 static int add_by_name(struct search *search, const char *name, bool required, int depth)
 {
 	struct kmod_list *found = NULL, *entry;
-	int r = kmod_module_new_from_lookup(search->kmod, name, &found);
+	int r = search->lib.kmod_module_new_from_lookup(search->kmod, name, &found);
 	if (r < 0 && r != -ENOENT && r != -ENOSYS)
 		return error_errno(search->err, -r,
 			"the kernel module %s could not be looked up in %s", name,
-			kmod_get_dirname(search->kmod));
+			search->lib.kmod_get_dirname(search->kmod));
 	if (!found) {
 		return required
 			       ? error_set(search->err, ENOENT,
 					 "the kernel at %s has no %s, neither built in nor as a module; "
 					 "use a kernel that has it",
-					 kmod_get_dirname(search->kmod), name)
+					 search->lib.kmod_get_dirname(search->kmod), name)
 			       : 0;
 	}
 	r = 0;
-	kmod_list_foreach(entry, found)
-	{
-		struct kmod_module *module = kmod_module_get_module(entry);
+	for (entry = found; entry; entry = search->lib.kmod_list_next(found, entry)) {
+		struct kmod_module *module = search->lib.kmod_module_get_module(entry);
 		if (r == 0)
 			r = add_module(search, module, depth);
-		kmod_module_unref(module);
+		search->lib.kmod_module_unref(module);
 	}
-	kmod_module_unref_list(found);
+	search->lib.kmod_module_unref_list(found);
 	return r;
 }
 
@@ -163,61 +184,52 @@ int modules_find(
 			"%s is no folder of kernel modules (/lib/modules/VERSION, after depmod): "
 			"modules.dep.bin cannot be read",
 			dir);
-	struct search search = {.kmod = kmod_new(dir, no_configuration), .list = list, .err = err};
-	if (!search.kmod)
-		return error_memory(err);
-	kmod_set_log_priority(search.kmod, 0);
-	int r = 0;
-	for (size_t i = 0; r == 0 && wanted && wanted[i]; i++)
-		r = add_by_name(&search, wanted[i], true, 0);
-	kmod_unref(search.kmod);
+	struct search search = {.list = list, .err = err};
+	int r = kmod_library_load(&search.lib, "libkmod.so.2", err);
+	if (r < 0)
+		return r;
+	search.kmod = search.lib.kmod_new(dir, no_configuration);
+	if (search.kmod) {
+		search.lib.kmod_set_log_priority(search.kmod, 0);
+		for (size_t i = 0; r == 0 && wanted && wanted[i]; i++)
+			r = add_by_name(&search, wanted[i], true, 0);
+		search.lib.kmod_unref(search.kmod);
+	} else {
+		r = error_memory(err);
+	}
+	dynamic_close(&search.lib.library);
 	return r;
 }
 
-static void archive_close(struct archive **archive)
+static int append_piece(void *ctx, const void *bytes, size_t length)
 {
-	archive_read_free(*archive);
+	struct text *text = ctx;
+	text_append_bytes(text, bytes, length);
+	return text->failed ? -ENOMEM : 0;
 }
 
-/* libarchive sees any file as a "raw" archive of one entry, behind whatever compression. */
 int module_read(
 	const struct module_file *file, void **data, size_t *length, struct ramet_error *err)
 {
-	__attribute__((cleanup(archive_close))) struct archive *archive = archive_read_new();
-	_cleanup_free_ char *buffer = NULL;
-	size_t used = 0, capacity = 0;
-	struct archive_entry *entry;
-	if (!archive)
-		return error_memory(err);
-	archive_read_support_filter_gzip(archive);
-	archive_read_support_filter_xz(archive);
-	archive_read_support_filter_zstd(archive);
-	archive_read_support_format_raw(archive);
-	if (archive_read_open_filename(archive, file->path, 65536) != ARCHIVE_OK ||
-		archive_read_next_header(archive, &entry) != ARCHIVE_OK)
-		goto unreadable;
-	for (;;) {
-		if (used == capacity) {
-			capacity = capacity ? capacity * 2 : 262144;
-			if (capacity > MAX_MODULE_SIZE)
-				return error_set(err, EFBIG,
-					"the kernel module %s is over 64 MiB large", file->path);
-			char *larger = realloc(buffer, capacity);
-			if (!larger)
-				return error_memory(err);
-			buffer = larger;
-		}
-		ssize_t n = archive_read_data(archive, buffer + used, capacity - used);
-		if (n < 0)
-			goto unreadable;
-		if (n == 0)
-			break;
-		used += (size_t)n;
-	}
-	*data = TAKE_PTR(buffer);
-	*length = used;
+	_cleanup_free_ char *packed = NULL;
+	_cleanup_text_ struct text module = {0};
+	size_t packed_length;
+	int r = read_file(AT_FDCWD, file->path, MAX_MODULE_SIZE, &packed, &packed_length);
+	if (r == 0)
+		r = unpack(packed, packed_length, MAX_MODULE_SIZE, append_piece, &module, err);
+	if (r == -ELIBACC)
+		return r;
+	if (r == -EFBIG)
+		return error_set(
+			err, EFBIG, "the kernel module %s is over 64 MiB large", file->path);
+	if (r == -EBADMSG)
+		return error_set(err, EBADMSG,
+			"the kernel module %s cannot be unpacked: it is damaged, or packed in an "
+			"unknown way",
+			file->path);
+	if (r < 0)
+		return error_errno(err, -r, "the kernel module %s cannot be read", file->path);
+	*length = module.length;
+	*data = TAKE_PTR(module.data);
 	return 0;
-unreadable:
-	return error_set(err, EBADMSG, "the kernel module %s cannot be read: %s", file->path,
-		archive_error_string(archive));
 }

@@ -50,7 +50,6 @@ static uint64_t make_patch(struct memfs *old, struct memfs *new, const char *con
 	_cleanup_free_ char *out = NULL;
 	_cleanup_text_ struct text path = {0};
 	size_t length = 0;
-	CHECK_EQ(form_find("patch")->prepare(&err), 0);
 	CHECK_EQ(memfs_diff("patch", old, new, paths, &out, &length, &result, &err), 0);
 	CHECK_STR(err.message, "");
 	text_format(&path, "%s/patch", scratch);
