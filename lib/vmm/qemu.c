@@ -87,8 +87,10 @@ static void add_drive(struct arguments *arguments, const struct vm_drive *drive)
 	add(arguments, "-blockdev");
 	add_taken(arguments, value.failed ? NULL : TAKE_PTR(value.data));
 	text_free(&value);
+	/* QEMU would stop the VM when the host is full; the guest has to be told instead. */
 	add(arguments, "-device");
-	add_format(arguments, "virtio-blk-device,drive=%s,serial=%s", drive->id, drive->id);
+	add_format(arguments, "virtio-blk-device,drive=%s,serial=%s,werror=report,rerror=report",
+		drive->id, drive->id);
 }
 
 static void add_machine(struct arguments *arguments, const struct vm_config *config)

@@ -69,4 +69,17 @@ for format in squashfs ext4; do
   check "$format: a request to stop ends the VM" [ "$status" = 130 ]
   check "$format: cleanly" is_clean "$("$RAMET" show "$format-2" --json | sed -n 's/.*"volume": *"\([^"]*\)".*/\1/p')"
 done
+
+# A host that has no more room: the guest is told, and so is who ran it.
+mkdir "$scratch/small"
+if mount -t tmpfs -o size=12M tmpfs "$scratch/small" 2> /dev/null; then
+  at_exit() { umount "$scratch/small"; }
+  RAMET_ROOT=$scratch/small/store
+  "$RAMET" fork "$scratch/base.squashfs" full --size 256M > /dev/null
+  check "a host without room ends the run with an error, not with a wait" run 1 full -- \
+    sh -c 'dd if=/dev/zero of=/big bs=64k count=512; sync'
+  check "and that is said" grep -q "could not all be stored" "$scratch/err"
+else
+  skip "a host without room" "a tmpfs cannot be mounted here"
+fi
 finish
