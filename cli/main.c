@@ -38,7 +38,10 @@ int cli_usage(const struct invocation *invocation, const char *format, ...)
 static void report(const struct invocation *invocation, const struct ramet_error *err)
 {
 	if (!invocation->json) {
-		fprintf(stderr, "ramet %s: %s.\n", invocation->command->name, err->message);
+		/* What others said is quoted at the end, and may have its full stop. */
+		size_t length = strlen(err->message);
+		const char *stop = length && strchr(".?!", err->message[length - 1]) ? "" : ".";
+		fprintf(stderr, "ramet %s: %s%s\n", invocation->command->name, err->message, stop);
 		return;
 	}
 	/* A file's name need not be UTF-8, JSON must be: what is not is left to the replacement. */

@@ -56,7 +56,10 @@ void device_await(struct machine *machine, const char *name, char path[static 80
 		}
 		sleep_ms(10);
 	}
-	fail(machine, "there is no device /", path, "; is the drive attached to this VM?", NULL);
+	fail(machine, "there is no device /", path,
+		": its drive is not attached, or the kernel lacks the drivers (virtio_blk and "
+		"virtio_mmio; ramet run --modules brings them)",
+		NULL);
 }
 
 static uint32_t little32(const unsigned char *p)

@@ -16,7 +16,7 @@ fails() {
 }
 
 fails "a volume that is not attached" \
-  "there is no device /dev/vdx; is the drive attached to this VM?" \
+  "there is no device /dev/vdx: its drive is not attached, or the kernel lacks the drivers (virtio_blk and virtio_mmio; ramet run --modules brings them)" \
   "overlay_root=vdx ramet.exec=true" "$base"
 
 truncate -s 16M "$volume"
