@@ -40,6 +40,7 @@ pairs() {
     "$(awk '{print $2}' "$scratch/pairs" | median) s ($1)"
   echo "ratio            $result (at most $2: $(verdict "$result" "$2"))"
 }
+blocks="" # of the rival's device, where it has one
 # peak FUNCTION: the largest resident memory of the program it runs, in KiB.
 peak() {
   measured=$1

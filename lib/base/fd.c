@@ -73,6 +73,18 @@ int pwrite_full(int fd, const void *buffer, size_t length, uint64_t offset)
 	return 0;
 }
 
+#define WRITEBACK_PIECE ((uint64_t)8 * 1024 * 1024)
+
+void writeback_advance(struct writeback *writeback, uint64_t end)
+{
+	if (end < writeback->begun + WRITEBACK_PIECE)
+		return;
+	/* Only a hint: fsync says whether the bytes arrived. */
+	(void)sync_file_range(writeback->fd, (off_t)writeback->begun,
+		(off_t)(end - writeback->begun), SYNC_FILE_RANGE_WRITE);
+	writeback->begun = end;
+}
+
 int read_file(int dirfd, const char *path, size_t max, char **data, size_t *length)
 {
 	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);

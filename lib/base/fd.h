@@ -16,6 +16,15 @@ ssize_t pread_full(int fd, void *buffer, size_t length, uint64_t offset);
 int write_full(int fd, const void *buffer, size_t length);
 int pwrite_full(int fd, const void *buffer, size_t length, uint64_t offset);
 
+/* A file written front to back that fsync will be asked for: every few MiB the kernel is told to
+ * begin, so that the disk works while the next bytes are made. Start with {.fd = fd}; end: how far
+ * the file is written. */
+struct writeback {
+	int fd; /* borrowed */
+	uint64_t begun;
+};
+void writeback_advance(struct writeback *writeback, uint64_t end);
+
 /* The whole of a small file, NUL-terminated; the caller frees *data. -EFBIG beyond max bytes. */
 int read_file(int dirfd, const char *path, size_t max, char **data, size_t *length);
 

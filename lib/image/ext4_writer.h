@@ -4,6 +4,7 @@
 #ifndef IMAGE_EXT4_WRITER_H
 #define IMAGE_EXT4_WRITER_H
 
+#include "base/fd.h"
 #include "base/progress.h"
 #include "base/vector.h"
 #include "image/ext4_format.h"
@@ -28,6 +29,7 @@ struct ext4_writer {
 	uint64_t content_done;
 	struct ext4_io io;
 	ext2_filsys fs;
+	struct writeback writeback;
 	blk64_t cursor; /* content goes to the first free block from here on */
 	/* The file or directory at hand. */
 	VECTOR(struct ext4_run) runs;

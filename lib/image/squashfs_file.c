@@ -39,6 +39,7 @@ static int write_at(sqfs_file_t *base, sqfs_u64 offset, const void *buffer, size
 	if (r < 0)
 		return failed(file, r);
 	file->size = MAX(file->size, end);
+	writeback_advance(&file->writeback, file->size);
 	return 0;
 }
 
@@ -66,5 +67,6 @@ void squashfs_file_init(struct squashfs_file *file, int fd, uint64_t size)
 		.base = {{destroy, NULL}, read_at, write_at, get_size, set_size},
 		.fd = fd,
 		.size = size,
+		.writeback = {.fd = fd},
 	};
 }

@@ -7,10 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/fd.h"
+
 struct squashfs_file {
 	sqfs_file_t base;
 	int fd;
 	uint64_t size;
+	struct writeback writeback;
 	int error;      /* the first negative errno, 0 when there was none */
 	bool abandoned; /* nothing is read or written any more, and all calls succeed */
 };

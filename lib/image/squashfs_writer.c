@@ -28,8 +28,8 @@
 #define BLOCK_SIZE   ((size_t)SQFS_DEFAULT_BLOCK_SIZE)
 #define BUFFER_SIZE  BLOCK_SIZE
 #define DEVICE_BLOCK ((uint64_t)SQFS_DEVBLK_SIZE)
-#define BACKLOG      10 /* blocks in flight for each worker */
-#define MOST_WORKERS 16 /* beyond it the one reader is the limit, and memory only grows */
+#define BACKLOG      128 /* blocks in flight, 16 MiB: a worker seldom waits to be woken */
+#define MOST_WORKERS 16  /* beyond it the one reader is the limit, and memory only grows */
 
 static const char zeros[64 * 1024];
 
@@ -98,7 +98,7 @@ static int make_parts(struct squashfs_writer *writer)
 		.size = sizeof description,
 		.max_block_size = BLOCK_SIZE,
 		.num_workers = workers,
-		.max_backlog = workers * BACKLOG,
+		.max_backlog = BACKLOG,
 		.cmp = writer->compressor,
 		.wr = writer->blocks,
 		.tbl = writer->fragments,
@@ -264,7 +264,7 @@ static int end(struct squashfs_writer *writer, struct ramet_error *err)
 static void drain(struct squashfs_writer *writer)
 {
 	writer->file.abandoned = true;
-	for (int i = 0; i < MOST_WORKERS * BACKLOG; i++)
+	for (int i = 0; i < 2 * BACKLOG; i++)
 		if (sqfs_block_processor_sync(writer->processor) == 0)
 			return;
 }
