@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "cli/cli.h"
+
+/* A child that aborts is its parent's to report. */
+static pid_t main_process;
 
 const struct command *const commands[] = {
 #define COMMAND(name) &command_##name,
@@ -99,8 +105,22 @@ static int run_command(const struct command *command, int argc, char **argv)
 	return status;
 }
 
+/* libext2fs calls abort() where its bitmaps get no memory. That too is one sentence; what was begun
+ * has no name yet, or is rolled back by whoever opens the store next. */
+static void on_abort(int number)
+{
+	static const char sentence[] = "ramet: a library gave up, most likely for want of memory; "
+				       "nothing half made is left behind.\n";
+	if (getpid() == main_process) {
+		write_full(STDERR_FILENO, sentence, sizeof sentence - 1);
+		_exit(EXIT_FAILED);
+	}
+}
+
 int main(int argc, char **argv)
 {
+	main_process = getpid();
+	signal(SIGABRT, on_abort);
 	const char *name = argc > 1 ? argv[1] : "help";
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
 		name = "help";

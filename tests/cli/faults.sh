@@ -15,7 +15,7 @@ ln "$scratch/tree/file" "$scratch/tree/folder/link"
 ln -s ../file "$scratch/tree/folder/symlink"
 head -c 300000 /dev/urandom > "$scratch/tree/folder/data"
 setfattr -n user.name -v value "$scratch/tree/file" 2> /dev/null || true
-export RAMET_FAULT RAMET_FAULT_STATE="$scratch/state"
+export RAMET_FAULT_STATE="$scratch/state"
 
 # faults NAME KIND JUDGE COMMAND...: run COMMAND with the N-th failure for all N. JUDGE is called
 # after each run with its status.
@@ -24,17 +24,18 @@ faults() {
   shift 3
   n=1 bad=""
   while [ -z "$bad" ]; do
-    RAMET_FAULT=$kind:$n
     before
     status=0
-    LD_PRELOAD=$FAULT "$@" > "$scratch/.out" 2> "$scratch/.err" || status=$?
+    RAMET_FAULT=$kind:$n LD_PRELOAD=$FAULT "$@" > "$scratch/.out" 2> "$scratch/.err" || status=$?
     met=$(od -An -tu1 -N1 "$scratch/state" | tr -d ' ')
     case $status in
       0) ;;
       1) [ "$(wc -l < "$scratch/.err")" = 1 ] || bad="$kind $n: not one sentence: $(cat "$scratch/.err")" ;;
       *) bad="$kind $n: status $status: $(cat "$scratch/.err")" ;;
     esac
-    [ -n "$bad" ] || bad=$($judge "$status" 2>&1) || bad="$kind $n (status $status): $bad $(cat "$scratch/.err")"
+    if [ -z "$bad" ] && ! judged=$($judge "$status" 2>&1); then
+      bad="$kind $n (status $status): $judged $(cat "$scratch/.err")"
+    fi
     [ "$met" = 1 ] || break
     n=$((n + ${FAULT_STRIDE:-1}))
   done
@@ -60,7 +61,6 @@ judge_ext4() {
   [ "$1" != 0 ] || [ -e "$scratch/image.ext4" ] || { echo "no image"; return 1; }
   [ ! -e "$scratch/image.ext4" ] || e2fsck -fn "$scratch/image.ext4"
 }
-unset RAMET_FAULT
 "$RAMET" build "$scratch/tree" "$scratch/base.squashfs" > /dev/null || not_ok "a base can be built"
 for kind in allocation write; do
   faults "build of squashfs survives every failure" "$kind" judge_squashfs \
@@ -70,27 +70,23 @@ for kind in allocation write; do
 done
 
 # A fork that was reported is whole; one that failed is not there, and its name is free.
-before() { (unset RAMET_FAULT; "$RAMET" rm f-1 f-2 > /dev/null 2>&1 || true); }
+before() { "$RAMET" rm f-1 f-2 > /dev/null 2>&1 || true; }
 judge_fork() {
-  (
-    unset RAMET_FAULT
-    names=$("$RAMET" ls --names | tr '\n' ' ')
-    if [ "$1" = 0 ]; then
-      [ "$names" = "f-1 f-2 " ] || { echo "listed: $names"; exit 1; }
-    else
-      [ -z "$names" ] || { echo "listed after a failure: $names"; exit 1; }
-      [ -z "$(ls "$RAMET_ROOT/forks")" ] || { echo "left behind: $(ls "$RAMET_ROOT/forks")"; exit 1; }
-    fi
-    for volume in "$RAMET_ROOT"/forks/*/volume*; do
-      [ ! -e "$volume" ] || e2fsck -fn "$volume" || exit 1
-    done
-  )
+  names=$("$RAMET" ls --names | tr '\n' ' ')
+  if [ "$1" = 0 ]; then
+    [ "$names" = "f-1 f-2 " ] || { echo "listed: $names"; return 1; }
+  else
+    [ -z "$names" ] || { echo "listed after a failure: $names"; return 1; }
+    [ -z "$(ls "$RAMET_ROOT/forks")" ] || { echo "left behind: $(ls "$RAMET_ROOT/forks")"; return 1; }
+  fi
+  for volume in "$RAMET_ROOT"/forks/*/volume; do
+    [ ! -e "$volume" ] || e2fsck -fn "$volume" || return 1
+  done
 }
 for kind in allocation write; do
   faults "fork survives every failure" "$kind" judge_fork \
     "$RAMET" fork "$scratch/base.squashfs" f --count 2 --size 64M
 done
-unset RAMET_FAULT
 "$RAMET" rm f-1 f-2 > /dev/null 2>&1
 
 # The answer is right or there is none.
