@@ -79,6 +79,10 @@ struct command {
 int cli_usage(const struct invocation *invocation, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Say why something failed, on standard error: "ramet COMMAND: SENTENCE.", or JSON. The sentence's
+ * control characters are replaced in err. */
+void cli_report(const struct invocation *invocation, struct ramet_error *err);
+
 /* Fill options from argv; answers 0, or an exit status with everything said. */
 int options_parse(struct invocation *invocation, int argc, char **argv);
 void options_help(const struct command *command);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/text.h"
 #include "cli/cli.h"
 
 /* A child that aborts is its parent's to report. */
@@ -32,17 +33,20 @@ static const struct command *command_find(const char *name)
 int cli_usage(const struct invocation *invocation, const char *format, ...)
 {
 	const char *name = invocation->command->name;
-	fprintf(stderr, "ramet %s: ", name);
+	char sentence[2048] = "";
 	va_list args;
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(sentence, sizeof sentence, format, args);
 	va_end(args);
-	fprintf(stderr, "; 'ramet %s --help' shows how it is used.\n", name);
+	fprintf(stderr, "ramet %s: %s; 'ramet %s --help' shows how it is used.\n", name,
+		text_disarm(sentence), name);
 	return EXIT_USAGE;
 }
 
-static void report(const struct invocation *invocation, const struct ramet_error *err)
+void cli_report(const struct invocation *invocation, struct ramet_error *err)
 {
+	/* Names that a guest or an archive wrote stand in sentences. */
+	text_disarm(err->message);
 	if (!invocation->json) {
 		/* What others said is quoted at the end, and may have its full stop. */
 		size_t length = strlen(err->message);
@@ -91,7 +95,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 			r = -err.code;
 		}
 		if (r < 0)
-			report(&invocation, &err);
+			cli_report(&invocation, &err);
 		status = r < 0 ? EXIT_FAILED : r;
 	} else if (status < 0) {
 		status = EXIT_OK; /* --help was asked for and shown */
@@ -131,7 +135,7 @@ int main(int argc, char **argv)
 	const struct command *command = command_find(name);
 	if (!command) {
 		fprintf(stderr, "ramet: there is no command '%s'; 'ramet help' lists them.\n",
-			name);
+			text_disarm(argv[1]));
 		return EXIT_USAGE;
 	}
 	int status = run_command(command, argc > 1 ? argc - 2 : 0, argv + (argc > 1 ? 2 : 1));

@@ -11,7 +11,7 @@ static int rm_run(struct invocation *inv, struct ramet_error *err)
 	for (size_t i = 0; i < inv->argument_count; i++) {
 		struct ramet_error failure = {0};
 		if (ramet_remove(inv->store, inv->arguments[i], &failure) < 0) {
-			fprintf(stderr, "ramet rm: %s.\n", failure.message);
+			cli_report(inv, &failure);
 			status = EXIT_FAILED;
 		}
 	}

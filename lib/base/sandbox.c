@@ -31,6 +31,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/text.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -310,16 +311,6 @@ static int receive(int fd, struct verdict *verdict, void *answer, size_t answer_
 	return 1;
 }
 
-/* Names from images stand in sentences; a terminal must not obey them. */
-static void disarm(char *text, size_t size)
-{
-	text[size - 1] = '\0';
-	for (; *text; text++) {
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = '?';
-	}
-}
-
 static int explain(
 	const char *what, const struct sandbox_limits *limits, int status, struct ramet_error *err)
 {
@@ -397,7 +388,9 @@ int sandbox_run(const char *what, const struct sandbox_limits *limits,
 		return waited < 0 ? error_errno(err, -waited, "lost the reader of %s", what)
 				  : explain(what, limits, status, err);
 	if (verdict.result < 0) {
-		disarm(verdict.err.message, sizeof verdict.err.message);
+		/* What comes from a child that was taken over need not even end. */
+		verdict.err.message[sizeof verdict.err.message - 1] = '\0';
+		text_disarm(verdict.err.message);
 		if (err)
 			*err = verdict.err;
 	}

@@ -73,6 +73,18 @@ void text_free(struct text *text)
 	*text = (struct text){0};
 }
 
+char *text_disarm(char *string)
+{
+	for (unsigned char *c = (unsigned char *)string; *c; c++) {
+		/* U+0080 to U+009F: some terminals take U+009B as the start of a command. */
+		if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+			c[0] = c[1] = '?';
+		else if (*c < ' ' || *c == 0x7f)
+			*c = '?';
+	}
+	return string;
+}
+
 int text_parse_uint(const char *string, uint64_t max, uint64_t *value)
 {
 	if (!isdigit((unsigned char)*string))

@@ -29,6 +29,10 @@ int text_parse_size(const char *string, uint64_t *bytes);
 /* A decimal number up to max, nothing else around it. 0 or -EINVAL, -ERANGE. */
 int text_parse_uint(const char *string, uint64_t max, uint64_t *value);
 
+/* Put '?' for each control character (also those of two bytes in UTF-8): a terminal shows what is
+ * left and obeys none of it. Answers string. */
+char *text_disarm(char *string);
+
 /* "1.50 GiB"; room for 32 bytes. Answers buffer. */
 char *text_size(uint64_t bytes, char buffer[static 32]);
 

@@ -47,6 +47,15 @@ static void test_a_text_grows(void)
 	text_free(&text);
 }
 
+static void test_terminals_obey_nothing(void)
+{
+	char text[] = "a\x1b[31mb\nc\x7f\xc2\x9b"
+		      "d\xc3\xa9\xc2\xa0\xff\xc2";
+	CHECK(text_disarm(text) == text);
+	CHECK_STR(text, "a?[31mb?c???d\xc3\xa9\xc2\xa0\xff\xc2");
+}
+
 TEST_MAIN({"sizes as people write them are understood", test_sizes_that_people_write},
 	{"what is no size is refused", test_sizes_that_are_none},
-	{"a text grows and is cut", test_a_text_grows})
+	{"a text grows and is cut", test_a_text_grows},
+	{"a terminal obeys nothing in a disarmed string", test_terminals_obey_nothing})
