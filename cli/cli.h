@@ -79,6 +79,9 @@ struct command {
 int cli_usage(const struct invocation *invocation, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Say that memory ran out before the command began: exit status 1. */
+int cli_memory(const struct invocation *invocation);
+
 /* Say why something failed, on standard error: "ramet COMMAND: SENTENCE.", or JSON. The sentence's
  * control characters are replaced in err. */
 void cli_report(const struct invocation *invocation, struct ramet_error *err);

@@ -43,6 +43,12 @@ int cli_usage(const struct invocation *invocation, const char *format, ...)
 	return EXIT_USAGE;
 }
 
+int cli_memory(const struct invocation *invocation)
+{
+	fprintf(stderr, "ramet %s: there is not enough memory.\n", invocation->command->name);
+	return EXIT_FAILED;
+}
+
 void cli_report(const struct invocation *invocation, struct ramet_error *err)
 {
 	/* Names that a guest or an archive wrote stand in sentences. */
@@ -75,10 +81,8 @@ static int run_command(const struct command *command, int argc, char **argv)
 	struct invocation invocation = {.command = command};
 	struct ramet_error err = {0};
 	invocation.options = calloc(1, command->options_size ? command->options_size : 1);
-	if (!invocation.options) {
-		fprintf(stderr, "ramet %s: there is not enough memory.\n", command->name);
-		return EXIT_FAILED;
-	}
+	if (!invocation.options)
+		return cli_memory(&invocation);
 	int status = options_parse(&invocation, argc, argv);
 	if (status == 0) {
 		int r = 0;

@@ -74,7 +74,7 @@ static int store_value(struct invocation *inv, const struct option_spec *spec, c
 		break;
 	case OPTION_LIST:
 		if (store_list(place, value) < 0)
-			return cli_usage(inv, "there is not enough memory");
+			return cli_memory(inv);
 		break;
 	}
 	return 0;
@@ -116,7 +116,7 @@ int options_parse(struct invocation *inv, int argc, char **argv)
 {
 	const char **arguments = calloc((size_t)argc + 1, sizeof *arguments);
 	if (!arguments)
-		return cli_usage(inv, "there is not enough memory");
+		return cli_memory(inv);
 	inv->arguments = arguments;
 	for (char **next = argv; *next;) {
 		const char *word = *next++;

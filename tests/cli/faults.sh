@@ -99,6 +99,8 @@ judge_diff() {
   [ "$1" != 0 ] || [ "$(cat "$scratch/.out")" = "A /new" ] || { cat "$scratch/.out"; return 1; }
 }
 judge_any() { :; }
+faults "the command line survives every failure" allocation judge_any \
+  "$RAMET" build "$scratch/none" "$scratch/image" --bind "$scratch/tree:/a" --bind "$scratch/tree:/b"
 for kind in allocation write; do
   faults "diff survives every failure" "$kind" judge_diff "$RAMET" diff changed
   faults "diff --tar survives every failure" "$kind" judge_any "$RAMET" diff changed --tar "$scratch/out.tar"
