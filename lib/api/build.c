@@ -91,7 +91,7 @@ static int write_image(struct build *build, struct ramet_error *err)
 	struct image_figures figures;
 	int r = build->format->write(build->tree, build->output.fd, &image, &figures, err);
 	if (r < 0)
-		return error_prefix(err, "cannot build %s", options->output);
+		return error_prefix(err, r, "cannot build %s", options->output);
 	build->result->bytes_read = figures.bytes_read;
 	build->result->image_bytes = figures.image_bytes;
 	build->result->omitted_xattrs = figures.omitted_xattrs;

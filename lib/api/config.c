@@ -13,9 +13,10 @@ int ramet_config(struct ramet_store *store, const struct ramet_run_options *opti
 	int r = machine_prepare(&machine, store, options, &arguments, "config-initramfs", err);
 	if (r < 0)
 		return r;
-	json_t *configuration = firecracker_configuration(&machine.config, err);
-	if (!configuration)
-		return error_prefix(err, "fork %s", options->name);
+	json_t *configuration;
+	r = firecracker_configuration(&machine.config, &configuration, err);
+	if (r < 0)
+		return error_prefix(err, r, "fork %s", options->name);
 	*json = json_dumps(configuration, JSON_INDENT(2));
 	json_decref(configuration);
 	return *json ? 0 : error_memory(err);

@@ -100,7 +100,7 @@ int ramet_run(struct ramet_store *store, const struct ramet_run_options *options
 	struct run_result ended;
 	r = vm_run(&choice, &machine.config, &run, &ended, err);
 	if (r < 0)
-		return error_prefix(err, "fork %s", options->name);
+		return error_prefix(err, r, "fork %s", options->name);
 	result->exit_status = ended.exit_status;
 	result->timed_out = ended.timed_out;
 	result->stopped = ended.stopped;

@@ -41,10 +41,10 @@ int error_errno(struct ramet_error *err, int code, const char *format, ...)
 	return -code;
 }
 
-int error_prefix(struct ramet_error *err, const char *format, ...)
+int error_prefix(struct ramet_error *err, int result, const char *format, ...)
 {
 	if (!err)
-		return -EIO;
+		return result;
 	char rest[sizeof err->message];
 	memcpy(rest, err->message, sizeof rest);
 	va_list args;
@@ -55,5 +55,5 @@ int error_prefix(struct ramet_error *err, const char *format, ...)
 	/* Where both do not fit, the end of the sentence is what is lost. */
 	int n = snprintf(err->message + used, sizeof err->message - used, ": %s", rest);
 	(void)n;
-	return -err->code;
+	return result;
 }

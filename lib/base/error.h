@@ -14,9 +14,9 @@ int error_set(struct ramet_error *err, int code, const char *format, ...)
 int error_errno(struct ramet_error *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Put "WHAT: " before the sentence that is there; returns -err->code. */
-int error_prefix(struct ramet_error *err, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+/* Put "WHAT: " before the sentence that is there; returns result, the failure it was said for. */
+int error_prefix(struct ramet_error *err, int result, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #define error_memory(err) error_set((err), ENOMEM, "there is not enough memory")
 

@@ -9,9 +9,7 @@
 /* "VIEW: PATH: " before what the reader said. */
 static int side_result(const struct change_side *side, int r, struct ramet_error *err)
 {
-	if (r < 0)
-		error_prefix(err, "%s: %s", side->view->name, side->path);
-	return r;
+	return r < 0 ? error_prefix(err, r, "%s: %s", side->view->name, side->path) : r;
 }
 
 int side_damaged(const struct change_side *side, const char *reason, struct ramet_error *err)

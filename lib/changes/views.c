@@ -59,13 +59,12 @@ int views_open(const struct views_source *source, struct views *views, struct ra
 	*views = (struct views){0};
 	int r = source->format->open(source->base_fd, &views->base, err);
 	if (r < 0)
-		return error_prefix(err, "%s", source->base_name);
+		return error_prefix(err, r, "%s", source->base_name);
 	struct fs *now = NULL;
 	r = open_volume(source, views, &now, err);
 	if (r < 0) {
-		error_prefix(err, "%s", source->volume_name);
 		views_close(views);
-		return r;
+		return error_prefix(err, r, "%s", source->volume_name);
 	}
 	views->old = (struct changes_view){views->base, source->base_name};
 	views->new = (struct changes_view){now, source->volume_name};

@@ -289,10 +289,10 @@ static int walk_root(struct walk *walk, struct ramet_error *err)
 	struct change_side new = {.view = walk->new, .path = "/"};
 	int r = old.view->fs->ops->root(old.view->fs, &old.ref, err);
 	if (r < 0)
-		return error_prefix(err, "%s", old.view->name);
+		return error_prefix(err, r, "%s", old.view->name);
 	r = new.view->fs->ops->root(new.view->fs, &new.ref, err);
 	if (r < 0)
-		return error_prefix(err, "%s", new.view->name);
+		return error_prefix(err, r, "%s", new.view->name);
 	r = side_stat(&old, err);
 	if (r == 0)
 		r = side_stat(&new, err);

@@ -217,7 +217,7 @@ int ext4_map(struct ext4 *e, struct ext4_node *node, uint64_t block, struct rame
 	int r = node->flags & EXT4_EXTENTS_FL ? extent_map(e, node, block, &run, err)
 					      : indirect_map(e, node, block, &run, err);
 	if (r < 0)
-		return error_prefix(err, "inode %u", node->number);
+		return error_prefix(err, r, "inode %u", node->number);
 	node->run = run;
 	return 0;
 }

@@ -137,7 +137,7 @@ static int recover(struct ext4 *e, struct ramet_error *err)
 {
 	int r = ext4_journal_replay(e, err);
 	if (r < 0)
-		return error_prefix(err, "the journal");
+		return error_prefix(err, r, "the journal");
 	ext4_chunks_forget(e);
 	/* The journal may hold a newer superblock. Kernels before 5.12 wrote some into it without
 	 * their checksum, and put that right when they had replayed it. */

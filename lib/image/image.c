@@ -134,7 +134,7 @@ static int check_length(
 		return 0;
 	int r = format->length(fd, &expected, err);
 	if (r < 0)
-		return error_prefix(err, "%s is not a whole %s image", path, format->name);
+		return error_prefix(err, r, "%s is not a whole %s image", path, format->name);
 	if ((uint64_t)st.st_size < expected)
 		return error_set(err, EMEDIUMTYPE,
 			"%s is a truncated %s image: it should have %" PRIu64

@@ -197,7 +197,7 @@ int squashfs_read(struct fs *fs, fs_ref ref, uint64_t offset, void *buffer, size
 		piece = MIN(piece, length - *done);
 		r = read_piece(s, at, (uint8_t *)buffer + *done, piece, err);
 		if (r < 0)
-			return error_prefix(err, "inode %#llx", (unsigned long long)ref);
+			return error_prefix(err, r, "inode %#llx", (unsigned long long)ref);
 		*done += piece;
 	}
 	return 0;
@@ -244,7 +244,7 @@ int squashfs_extent(struct fs *fs, fs_ref ref, uint64_t offset, struct fs_extent
 	bool hole;
 	r = extent_end(s, offset >> s->super.block_log, &end, &hole, err);
 	if (r < 0)
-		return error_prefix(err, "inode %#llx", (unsigned long long)ref);
+		return error_prefix(err, r, "inode %#llx", (unsigned long long)ref);
 	*extent = (struct fs_extent){.offset = offset,
 		.length = end - offset,
 		.hole = hole,

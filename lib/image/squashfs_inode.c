@@ -161,7 +161,7 @@ int squashfs_node_read(
 	struct squashfs *s, fs_ref ref, struct squashfs_node *node, struct ramet_error *err)
 {
 	int r = read_node(s, ref, node, err);
-	return r < 0 ? error_prefix(err, "inode %#llx", shown(ref)) : 0;
+	return r < 0 ? error_prefix(err, r, "inode %#llx", shown(ref)) : 0;
 }
 
 int squashfs_stat(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_error *err)
@@ -200,7 +200,7 @@ int squashfs_readlink(struct fs *fs, fs_ref ref, char **target, struct ramet_err
 		return error_memory(err);
 	r = meta_read(s, &node.tail, text, node.size, err);
 	if (r < 0)
-		return error_prefix(err, "inode %#llx", shown(ref));
+		return error_prefix(err, r, "inode %#llx", shown(ref));
 	if (memchr(text, '\0', node.size))
 		return squashfs_damage(
 			err, "the target of symlink %#llx has a zero byte", shown(ref));
@@ -302,7 +302,7 @@ int squashfs_list(struct fs *fs, fs_ref dir, struct fs_entries *entries, struct 
 	_cleanup_entry_list_ fs_entry_list list = {0};
 	r = list_all(s, &node, &list, err);
 	if (r < 0)
-		return error_prefix(err, "directory %#llx", shown(dir));
+		return error_prefix(err, r, "directory %#llx", shown(dir));
 	_cleanup_entries_ struct fs_entries all = {0};
 	const char *twice;
 	if (fs_entries_take(&list, &all, &twice) < 0)
@@ -381,7 +381,7 @@ int squashfs_xattrs(struct fs *fs, fs_ref ref, struct fs_xattrs *xattrs, struct 
 	} id;
 	r = meta_table_read(s, &s->xattrs, node.xattr, &id, err);
 	if (r < 0)
-		return error_prefix(err, "inode %#llx", shown(ref));
+		return error_prefix(err, r, "inode %#llx", shown(ref));
 	if (le32toh(id.count) > FS_XATTRS_MAX)
 		return squashfs_damage(
 			err, "inode %#llx has %u attributes", shown(ref), le32toh(id.count));
@@ -394,7 +394,7 @@ int squashfs_xattrs(struct fs *fs, fs_ref ref, struct fs_xattrs *xattrs, struct 
 	for (uint32_t i = 0; i < le32toh(id.count) && r == 0; i++)
 		r = xattr_next(s, &cursor, value, &list, err);
 	if (r < 0)
-		return error_prefix(err, "inode %#llx", shown(ref));
+		return error_prefix(err, r, "inode %#llx", shown(ref));
 	const char *twice;
 	if (fs_xattrs_take(&list, xattrs, &twice) < 0)
 		return squashfs_damage(err, "inode %#llx has two attributes %s", shown(ref), twice);

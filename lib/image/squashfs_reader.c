@@ -76,7 +76,7 @@ static int xattrs_open(struct squashfs *s, struct ramet_error *err)
 		return 0;
 	int r = squashfs_pread(s, &head, sizeof head, s->super.xattr_id_table_start, err);
 	if (r < 0)
-		return error_prefix(err, "its table of attributes");
+		return error_prefix(err, r, "its table of attributes");
 	s->xattr_start = le64toh(head.start);
 	s->xattrs = (struct meta_table){.name = "attribute",
 		.index = s->super.xattr_id_table_start + sizeof head,

@@ -184,7 +184,7 @@ int tree_graft(struct tree *tree, const char *source, const char *target,
 	if (r == 0)
 		r = source_take(tree, source, true, options, &top, err);
 	if (r < 0)
-		return error_prefix(err, "cannot bind %s to %s", source, target);
+		return error_prefix(err, r, "cannot bind %s to %s", source, target);
 	top->name = arena_copy(&tree->arena, name, strlen(name));
 	if (!top->name)
 		return error_memory(err);

@@ -72,7 +72,7 @@ static int erase_dead(struct ramet_store *store, struct ramet_error *err)
 		batch_unlock(store, id);
 		if (r < 0)
 			return error_prefix(
-				err, "cannot undo what a killed process left half made");
+				err, r, "cannot undo what a killed process left half made");
 	}
 }
 

@@ -126,9 +126,10 @@ static int api_configure(const struct vm_config *config, const struct vm *vm,
 static int firecracker_start(const struct vmm *vmm, const char *program,
 	const struct vm_config *config, struct vm *vm, struct ramet_error *err)
 {
-	json_t *configuration = firecracker_configuration(config, err);
-	if (!configuration)
-		return -err->code;
+	json_t *configuration;
+	int r = firecracker_configuration(config, &configuration, err);
+	if (r < 0)
+		return r;
 	/* What a killed run left behind; the caller holds the fork's lock. */
 	unlinkat(config->folder_fd, API_SOCKET, 0);
 	/* Older versions want the log to exist. */
@@ -142,7 +143,7 @@ static int firecracker_start(const struct vmm *vmm, const char *program,
 		.keep_fds = &config->keep_fd,
 		.keep_fd_count = config->keep_fd >= 0,
 		.hold_console = true};
-	int r = process_start(&options, &vm->process, err);
+	r = process_start(&options, &vm->process, err);
 	if (r == 0)
 		r = api_connect(config, vm, err);
 	if (r == 0)

@@ -45,24 +45,23 @@ static int path_check(const char *path, struct ramet_error *err)
 				path);
 }
 
-json_t *firecracker_configuration(const struct vm_config *config, struct ramet_error *err)
+int firecracker_configuration(
+	const struct vm_config *config, json_t **configuration, struct ramet_error *err)
 {
-	if (path_check(config->kernel, err) < 0 || path_check(config->initrd, err) < 0)
-		return NULL;
-	for (size_t i = 0; i < config->drive_count; i++)
-		if (path_check(config->drives[i].path, err) < 0)
-			return NULL;
-	if (path_check(config->command_line, NULL) < 0) {
-		error_set(err, EILSEQ, "the kernel's arguments are not UTF-8");
-		return NULL;
-	}
+	int r = path_check(config->kernel, err);
+	if (r == 0)
+		r = path_check(config->initrd, err);
+	for (size_t i = 0; i < config->drive_count && r == 0; i++)
+		r = path_check(config->drives[i].path, err);
+	if (r < 0)
+		return r;
+	if (path_check(config->command_line, NULL) < 0)
+		return error_set(err, EILSEQ, "the kernel's arguments are not UTF-8");
 	json_t *boot = json_pack("{s:s, s:s, s:s*}", "kernel_image_path", config->kernel,
 		"boot_args", config->command_line, "initrd_path", config->initrd);
 	json_t *machine = json_pack("{s:i, s:i}", "vcpu_count", (int)config->vcpus, "mem_size_mib",
 		(int)config->memory_mib);
-	json_t *all = json_pack("{s:o, s:o, s:o}", "boot-source", boot, "drives",
+	*configuration = json_pack("{s:o, s:o, s:o}", "boot-source", boot, "drives",
 		drives_json(config), "machine-config", machine);
-	if (!all)
-		error_memory(err);
-	return all;
+	return *configuration ? 0 : error_memory(err);
 }

@@ -88,9 +88,10 @@ void vmm_choice_free(struct vmm_choice *choice);
 /* The path of a program in $PATH, malloc()ed, or NULL. */
 char *vmm_find_program(const char *name);
 
-/* The configuration as Firecracker's configuration file has it; NULL and a sentence on failure.
- * The caller owns the reference. */
+/* The configuration as Firecracker's configuration file has it. The caller owns the reference.
+ * -EILSEQ: there is something in it that is not UTF-8; -ENOMEM. */
 struct json_t;
-struct json_t *firecracker_configuration(const struct vm_config *config, struct ramet_error *err);
+int firecracker_configuration(
+	const struct vm_config *config, struct json_t **configuration, struct ramet_error *err);
 
 #endif

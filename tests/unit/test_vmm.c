@@ -186,10 +186,11 @@ static void test_configuration(void)
 		.vcpus = 1,
 		.memory_mib = 128};
 	struct ramet_error err = {0};
-	CHECK(!firecracker_configuration(&config, &err));
+	json_t *json = NULL;
+	CHECK_EQ(firecracker_configuration(&config, &json, &err), -EILSEQ);
 	CHECK_EQ(err.code, EILSEQ);
 	config.drive_count = 1;
-	json_t *json = firecracker_configuration(&config, &err);
+	CHECK_EQ(firecracker_configuration(&config, &json, &err), 0);
 	REQUIRE(json);
 	char *text = json_dumps(json, JSON_COMPACT);
 	CHECK_STR(text, "{\"boot-source\":{\"kernel_image_path\":\"/k\",\"boot_args\":\"a\"},"
