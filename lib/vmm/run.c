@@ -50,8 +50,8 @@ static int ended_silently(const struct session *session, struct ramet_error *err
 			"the guest ended without saying how, and printed nothing; does it have memory "
 			"enough, the kernel its drivers (--modules), a serial console? --verbose "
 			"shows its messages");
-	return error_set(err, EPROTO,
-		"the guest ended without saying how; its last line was: %s", words);
+	return error_set(
+		err, EPROTO, "the guest ended without saying how; its last line was: %s", words);
 }
 
 static int conclude(const struct vmm_choice *choice, const struct vm_config *config,

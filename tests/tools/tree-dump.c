@@ -276,13 +276,17 @@ static struct fs *open_view(const char *format, const char *path)
 	return fs;
 }
 
+/* Open until the end; named here so that the leak sanitizer sees who has them. */
+static struct fs *lower, *upper, *fs;
+
 static struct fs *open_overlay(int argc, char **argv)
 {
 	struct ramet_error err = {0};
-	struct fs *lower = open_view(argc > 5 ? argv[5] : "squashfs", argv[2]), *fs = NULL;
-	struct fs *upper = open_view("ext4", argv[3]);
+	lower = open_view(argc > 5 ? argv[5] : "squashfs", argv[2]);
+	upper = open_view("ext4", argv[3]);
 	fs_ref root;
-	if (!lower || fs_lookup(upper, argv[4], &root, &err) < 0 || overlay_open(lower, upper, root, &fs, &err) < 0)
+	if (!lower || fs_lookup(upper, argv[4], &root, &err) < 0 ||
+		overlay_open(lower, upper, root, &fs, &err) < 0)
 		die(argv[3], &err);
 	return fs;
 }
@@ -305,7 +309,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	bool merged = strcmp(argv[1], "overlay") == 0 && argc > 4;
-	struct fs *fs = merged ? open_overlay(argc, argv) : open_view(argv[1], argv[2]);
+	fs = merged ? open_overlay(argc, argv) : open_view(argv[1], argv[2]);
 	struct ramet_error err = {0};
 	fs_ref root;
 	if (fs->ops->root(fs, &root, &err) < 0)
