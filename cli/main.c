@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -92,12 +93,8 @@ static int run_command(const struct command *command, int argc, char **argv)
 			r = command->run(&invocation, &err);
 		ramet_store_close(invocation.store);
 		/* Output that could not be written is a failure like any other. */
-		if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout))) {
-			err.code = errno;
-			snprintf(err.message, sizeof err.message,
-				"cannot write to standard output: %s", strerror(err.code));
-			r = -err.code;
-		}
+		if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
+			r = error_errno(&err, errno, "cannot write to standard output");
 		if (r < 0)
 			cli_report(&invocation, &err);
 		status = r < 0 ? EXIT_FAILED : r;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "cli/guest_options.h"
 #include "cli/terminal.h"
 
@@ -58,12 +57,8 @@ static int run_run(struct invocation *inv, struct ramet_error *err)
 		run.note_ctx = &run;
 	}
 	run.stop_fd = stop_signals_open();
-	if (run.stop_fd < 0) {
-		err->code = -run.stop_fd;
-		snprintf(err->message, sizeof err->message, "cannot wait for signals: %s",
-			strerror(err->code));
-		return run.stop_fd;
-	}
+	if (run.stop_fd < 0)
+		return error_errno(err, -run.stop_fd, "cannot wait for signals");
 	struct terminal terminal = {0};
 	if (options->interactive)
 		terminal_raw(&terminal);

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/checked.h"
@@ -16,12 +15,11 @@
 
 int ext4_damage(struct ramet_error *err, const char *format, ...)
 {
-	char text[512];
 	va_list args;
 	va_start(args, format);
-	int n = vsnprintf(text, sizeof text, format, args);
+	int r = fs_damage(err, "the ext4 filesystem", format, args);
 	va_end(args);
-	return error_set(err, EUCLEAN, "the ext4 filesystem is damaged: %s", n < 0 ? format : text);
+	return r;
 }
 
 int ext4_pread(

@@ -2,10 +2,18 @@
 #include "image/fs_inside.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+
+int fs_damage(struct ramet_error *err, const char *what, const char *format, va_list args)
+{
+	char text[512];
+	int n = vsnprintf(text, sizeof text, format, args);
+	return error_set(err, EUCLEAN, "%s is damaged: %s", what, n < 0 ? format : text);
+}
 
 static bool name_is_sane(const char *name, size_t length)
 {

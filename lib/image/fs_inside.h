@@ -3,6 +3,9 @@
 #ifndef IMAGE_FS_INSIDE_H
 #define IMAGE_FS_INSIDE_H
 
+#include <stdarg.h>
+
+#include "base/error.h"
 #include "base/vector.h"
 #include "image/fs.h"
 
@@ -17,6 +20,10 @@ enum {
 
 typedef VECTOR(struct fs_entry) fs_entry_list;
 typedef VECTOR(struct fs_xattr) fs_xattr_list;
+
+/* -EUCLEAN and "WHAT is damaged: ...". */
+int fs_damage(struct ramet_error *err, const char *what, const char *format, va_list args)
+	__attribute__((format(printf, 3, 0)));
 
 /* Add one name, copied. 0, -ENOMEM, -E2BIG (too many), -EUCLEAN (not a name a file can have). */
 int fs_entry_add(fs_entry_list *list, const char *name, size_t length, fs_ref ref, uint32_t type);

@@ -11,7 +11,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,12 +22,11 @@ enum { META_HEADER = 2, META_PLAIN = 0x8000 };
 
 int squashfs_damage(struct ramet_error *err, const char *format, ...)
 {
-	char text[512];
 	va_list args;
 	va_start(args, format);
-	int n = vsnprintf(text, sizeof text, format, args);
+	int r = fs_damage(err, "the squashfs image", format, args);
 	va_end(args);
-	return error_set(err, EUCLEAN, "the squashfs image is damaged: %s", n < 0 ? format : text);
+	return r;
 }
 
 int squashfs_pread(

@@ -80,9 +80,7 @@ static int file_create(
 	if (r < 0)
 		return r;
 	r = template_write(&file->template, fd, &identity);
-	if (r == 0 && batch->sync_each && fsync(fd) < 0)
-		r = -errno;
-	return r < 0 ? error_errno(err, -r, "cannot write the volume of fork %s", name) : 0;
+	return volume_file_finish(batch, fd, name, r, err);
 }
 
 const struct volume_provider volume_file = {

@@ -169,9 +169,7 @@ static int reflink_create(
 	memcpy(superblock, reflink->superblock, sizeof superblock);
 	superblock_rename(superblock, &identity, false);
 	r = pwrite_full(fd, superblock, sizeof superblock, EXT4_SUPER_OFFSET);
-	if (r == 0 && batch->sync_each && fsync(fd) < 0)
-		r = -errno;
-	return r < 0 ? error_errno(err, -r, "cannot write the volume of fork %s", name) : 0;
+	return volume_file_finish(batch, fd, name, r, err);
 }
 
 const struct volume_provider volume_reflink = {

@@ -102,6 +102,15 @@ int volume_file_set_size(int fd, const char *name, uint64_t size, struct ramet_e
 		text_size(size, wanted), name, text_size(longest_file(fd), limit));
 }
 
+int volume_file_finish(const struct volume_batch *batch, int fd, const char *name, int result,
+	struct ramet_error *err)
+{
+	if (result == 0 && batch->sync_each && fsync(fd) < 0)
+		result = -errno;
+	return result < 0 ? error_errno(err, -result, "cannot write the volume of fork %s", name)
+			  : 0;
+}
+
 int volume_file_allocated(int folder, uint64_t *bytes)
 {
 	struct stat st;

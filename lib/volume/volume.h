@@ -86,6 +86,10 @@ static inline void volume_batch_close(struct volume_batch **batch)
 /* For providers whose volume is a plain file: make it, and what it takes (`allocated`). */
 int volume_file_create(int folder, const char *name, struct ramet_error *err);
 int volume_file_set_size(int fd, const char *name, uint64_t size, struct ramet_error *err);
+/* After the last write, which ended with result: sync where each volume is to be, or say that it
+ * failed. */
+int volume_file_finish(const struct volume_batch *batch, int fd, const char *name, int result,
+	struct ramet_error *err);
 int volume_file_allocated(int folder, uint64_t *bytes);
 
 #endif
