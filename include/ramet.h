@@ -230,7 +230,6 @@ struct ramet_diff_options {
 	const char *const
 		*paths; /* NULL-terminated absolute paths that limit the answer, or NULL */
 	int fd;         /* where the answer goes */
-	bool progress;
 };
 
 struct ramet_diff_result {

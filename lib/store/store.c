@@ -69,7 +69,8 @@ static int open_folder(struct ramet_store *store, const char *path, struct ramet
 	return 0;
 }
 
-void store_reserve_make(struct ramet_store *store)
+/* Put some room aside, when there is any: a removal may find none. */
+static void reserve_make(struct ramet_store *store)
 {
 	if (faccessat(store->dirfd, "reserve", F_OK, 0) == 0)
 		return;
@@ -98,7 +99,7 @@ static int open_at(struct ramet_store *store, char *path, struct ramet_error *er
 	 * store must open for a fork to be removed. */
 	struct ramet_error failure = {0};
 	r = store_recover(store, &failure);
-	store_reserve_make(store);
+	reserve_make(store);
 	if (r != -EUCLEAN && r != -ENOMEM)
 		return 0;
 	return error_set(err, -r, "%s", failure.message);

@@ -27,8 +27,7 @@ struct ramet_store {
 	struct sqlite3 *db;
 };
 
-/* Put some room aside, when there is any, and give it back when a removal has none. */
-void store_reserve_make(struct ramet_store *store);
+/* Give back the room that was put aside when the store was opened; whether there was any. */
 bool store_reserve_use(struct ramet_store *store);
 
 /* What the catalogue knows of one fork. */

@@ -55,6 +55,5 @@ void process_kill(struct process *process); /* SIGKILL, and reap */
 char *process_last_words(const struct process *process, char *buffer, size_t size);
 /* Kill it when it still runs, and release everything. */
 void process_close(struct process *process);
-#define _cleanup_process_ __attribute__((cleanup(process_close)))
 
 #endif

@@ -28,7 +28,8 @@ void vm_close(struct vm *vm)
 	vm->control = -EBADF;
 }
 
-char *vmm_find_program(const char *name)
+/* The path of a program in $PATH, malloc()ed, or NULL. */
+static char *find_program(const char *name)
 {
 	const char *path = getenv("PATH");
 	for (const char *at = path ? path : "/usr/bin:/bin"; *at;) {
@@ -53,7 +54,7 @@ char *vmm_find_program(const char *name)
 
 static int take(const struct vmm *vmm, bool kvm, struct vmm_choice *choice, struct ramet_error *err)
 {
-	choice->program = vmm_find_program(vmm->program);
+	choice->program = find_program(vmm->program);
 	if (!choice->program)
 		return error_set(err, ENOENT, "%s is not in PATH; %s", vmm->program, vmm->install);
 	choice->vmm = vmm;

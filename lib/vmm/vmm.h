@@ -85,9 +85,6 @@ int vmm_choose(const char *wanted, const char *accelerator, struct vmm_choice *c
 void vmm_choice_free(struct vmm_choice *choice);
 #define _cleanup_choice_ __attribute__((cleanup(vmm_choice_free)))
 
-/* The path of a program in $PATH, malloc()ed, or NULL. */
-char *vmm_find_program(const char *name);
-
 /* The configuration as Firecracker's configuration file has it. The caller owns the reference.
  * -EILSEQ: there is something in it that is not UTF-8; -ENOMEM. */
 struct json_t;
