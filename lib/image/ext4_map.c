@@ -178,6 +178,7 @@ static int indirect_map(struct ext4 *e, struct ext4_node *file, uint64_t block,
 	run->first = block;
 	if (block < EXT2_NDIR_BLOCKS) {
 		at = (size_t)block;
+		within = 0;
 	} else {
 		within -= EXT2_NDIR_BLOCKS;
 		for (at = EXT2_IND_BLOCK, each = per_block; within >= each; each *= per_block) {

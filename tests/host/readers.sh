@@ -39,6 +39,11 @@ with open("a/sparse", "wb") as file:
     file.truncate(30000000)
     file.seek(20000000)
     file.write(b"abc")
+# A hole in the last of the blocks that an inode without extents points to itself (of 1 KiB).
+with open("a/late", "wb") as file:
+    file.write(b"x" * 8192)
+    file.seek(12288)
+    file.write(b"y" * 8192)
 for i in range(1200):
     put("many/f%d" % i, b"%d\n" % i)
 put(b"a/\xff\xfe not utf-8", b"q")
