@@ -173,6 +173,7 @@ static const int allowed[] = {
 	SCMP_SYS(getpid),
 	SCMP_SYS(gettid),
 	SCMP_SYS(sched_yield),
+	SCMP_SYS(alarm),
 	SCMP_SYS(sysinfo),
 	SCMP_SYS(rt_sigaction),
 	SCMP_SYS(rt_sigprocmask),
@@ -254,6 +255,9 @@ static int enter_seccomp(void)
 	return r;
 }
 
+/* libseccomp (2.5) goes round for ever where it gets no memory: it is given a few seconds. */
+enum { CONFINE_SECONDS = 3 };
+
 /* Give away everything. */
 static int enter(const struct job *job, struct ramet_error *err)
 {
@@ -272,7 +276,9 @@ static int enter(const struct job *job, struct ramet_error *err)
 	r = set_limits(job->limits, now);
 	if (r < 0)
 		return error_errno(err, -r, "cannot set the limits of a sandbox");
+	alarm(CONFINE_SECONDS);
 	r = enter_seccomp();
+	alarm(0);
 	return r < 0 ? error_errno(err, -r, "cannot enter a seccomp sandbox") : 0;
 }
 
@@ -329,6 +335,11 @@ static int explain(
 			"%s cannot be read: its reader tried a system call that is forbidden to it, "
 			"and was ended",
 			what);
+	case SIGALRM:
+		return error_set(err, ENOMEM,
+			"%s cannot be read: a sandbox was not ready within %d seconds, most likely "
+			"for want of memory",
+			what, CONFINE_SECONDS);
 	case SIGXCPU:
 		return error_set(err, EUCLEAN,
 			"%s cannot be read: it took more than %u seconds of processor time", what,
