@@ -71,7 +71,6 @@ errcode_t ext4_append_blocks(
 			writer->io.error = r;
 			return -r;
 		}
-		writeback_advance(&writer->writeback, start * EXT4_BLOCK_SIZE + bytes);
 		code = add_run(writer, logical, start, length);
 		if (code)
 			return code;

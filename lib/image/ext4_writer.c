@@ -430,7 +430,6 @@ int ext4_write(struct tree *tree, int fd, const struct image_options *options,
 			.ctx = options->progress_ctx,
 			.step = "write"},
 		.io = {.fd = fd, .writable = true, .sparse = true},
-		.writeback = {.fd = fd},
 	};
 	int r = prepare(&writer, options->size, err);
 	return r < 0 ? r : write_filesystem(&writer, options->size, err);

@@ -29,7 +29,6 @@ struct ext4_writer {
 	uint64_t content_done;
 	struct ext4_io io;
 	ext2_filsys fs;
-	struct writeback writeback;
 	blk64_t cursor; /* content goes to the first free block from here on */
 	/* The file or directory at hand. */
 	VECTOR(struct ext4_run) runs;
