@@ -4,6 +4,12 @@
  * namespace of its own in which the merged root is /, so that whatever it mounts is gone when its
  * last process is, and the volume can be unmounted.
  *
+ * When a person is at the console the command has it all, with a session of its own. Otherwise its
+ * output is a pipe (pump.c), and PID 1 leads the session: the kernel hangs a terminal up when the
+ * leader of its session ends, and throws away what the console has not sent yet (tty_ldisc_hangup()
+ * in drivers/tty/tty_ldisc.c). The command leads the group in the foreground, which Ctrl-C goes to.
+ * As a child of PID 1 that group counts as orphaned, so Ctrl-Z does not stop it.
+ *
  * A request to stop comes as SIGINT to PID 1: that is what the kernel makes of Ctrl-Alt-Del
  * (Firecracker's SendCtrlAltDel) once it has been told not to reboot by itself.
  */
@@ -16,15 +22,15 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "init/machine.h"
+#include "init/pump.h"
 
-#define GRACE_SECONDS 2
-#define DEFAULT_PATH  "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+enum { GRACE_MS = 2000, SLICE_MS = 50 };
 
 static bool names(const char *entry, const char *name)
 {
@@ -83,16 +89,34 @@ static void execute(char **argv, char **environment)
 	errno = worst;
 }
 
+/* Take the console as a session's own. Without a terminal as console there is no Ctrl-C; the
+ * command runs all the same. */
+static void session_lead(void)
+{
+	setsid();
+	ioctl(0, TIOCSCTTY, 1);
+}
+
+/* SIGTTOU is blocked, or the kernel would not let a group in the background do this. */
+static void foreground_take(void)
+{
+	pid_t group = getpid();
+	setpgid(0, 0);
+	ioctl(0, TIOCSPGRP, &group);
+}
+
 /* The child's way to the command. What keeps it from getting there goes to the parent. */
-static _Noreturn void child(struct machine *machine, int report)
+static _Noreturn void child(struct machine *machine, int output, int report)
 {
 	sigset_t none;
 	const char *wrong = NULL;
 	char sentence[512];
-	if (setsid() < 0 || unshare(CLONE_NEWNS) < 0)
+	if (output < 0)
+		session_lead();
+	else
+		foreground_take();
+	if (unshare(CLONE_NEWNS) < 0)
 		wrong = why();
-	/* Without a terminal as console there is no Ctrl-C; the command runs all the same. */
-	ioctl(0, TIOCSCTTY, 1);
 	if (!wrong)
 		wrong = root_enter(machine, true);
 	if (!wrong && machine->asked.cwd && chdir(machine->asked.cwd) < 0) {
@@ -109,6 +133,10 @@ static _Noreturn void child(struct machine *machine, int report)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	say_step(machine, "the command is next");
 	say_ready(machine);
+	if (output >= 0) {
+		dup2(output, 1);
+		dup2(output, 2);
+	}
 	execute(machine->asked.exec, environment_make(machine->environment));
 	bool missing = errno == ENOENT || errno == ENOTDIR;
 	say(machine, machine->asked.exec[0], missing ? " was not found" : " cannot be executed",
@@ -116,7 +144,8 @@ static _Noreturn void child(struct machine *machine, int report)
 	_exit(missing ? NOT_FOUND : NOT_EXECUTABLE);
 }
 
-static pid_t command_start(struct machine *machine)
+/* output: what is to be its standard output and error; -1: the console. */
+static pid_t command_start(struct machine *machine, int output)
 {
 	static char sentence[512];
 	int pipe_fds[2];
@@ -127,7 +156,7 @@ static pid_t command_start(struct machine *machine)
 		fail(machine, "the command could not be started: ", why(), NULL);
 	if (pid == 0) {
 		close(pipe_fds[0]);
-		child(machine, pipe_fds[1]);
+		child(machine, output, pipe_fds[1]);
 	}
 	close(pipe_fds[1]);
 	ssize_t n = read(pipe_fds[0], sentence, sizeof sentence - 1);
@@ -154,43 +183,63 @@ static bool reap(pid_t command, int *status)
 	}
 }
 
-/* End everybody else: ask, wait a little, insist. */
-static void everybody_end(const sigset_t *signals, pid_t command, int *status)
+/* Reap until nobody is left, GRACE_MS at the most. */
+static bool everybody_await(struct pump *pump, pid_t command, int *status)
 {
-	struct timespec slice = {.tv_nsec = 50000000};
+	for (uint64_t end = microseconds() + GRACE_MS * 1000; microseconds() < end;) {
+		if (reap(command, status))
+			return true;
+		pump_wait(pump, SLICE_MS);
+	}
+	return false;
+}
+
+/* End everybody else: ask, wait a little, insist. */
+static void everybody_end(struct pump *pump, pid_t command, int *status)
+{
 	kill(-1, SIGTERM);
 	kill(-1, SIGCONT);
-	for (uint64_t end = microseconds() + GRACE_SECONDS * 1000000; microseconds() < end;) {
-		if (reap(command, status))
-			return;
-		sigtimedwait(signals, NULL, &slice);
-	}
+	if (everybody_await(pump, command, status))
+		return;
 	kill(-1, SIGKILL);
 	/* One that the kernel does not let go of must not keep the VM from ending. */
-	for (uint64_t end = microseconds() + GRACE_SECONDS * 1000000; microseconds() < end;) {
-		if (reap(command, status))
-			return;
-		sigtimedwait(signals, NULL, &slice);
+	everybody_await(pump, command, status);
+}
+
+/* Let the command run. True when it has ended by itself, false when the VM is asked to end. */
+static bool command_await(struct pump *pump, pid_t command, int *status)
+{
+	while (*status < 0) {
+		int signal = pump_wait(pump, -1);
+		if (signal == SIGINT || signal == SIGTERM)
+			return false;
+		if (signal == SIGCHLD)
+			reap(command, status);
 	}
+	return true;
 }
 
 void command_run(struct machine *machine)
 {
+	static const int heard[] = {SIGCHLD, SIGINT, SIGTERM, SIGTTOU};
+	struct pump pump;
 	sigset_t signals;
-	int status = -1;
+	int status = -1, output = -1;
 	sigemptyset(&signals);
-	sigaddset(&signals, SIGCHLD);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
+	for (size_t i = 0; i < sizeof heard / sizeof *heard; i++)
+		sigaddset(&signals, heard[i]);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	reboot(RB_DISABLE_CAD);
-	pid_t command = command_start(machine);
-	while (status < 0) {
-		int signal = sigwaitinfo(&signals, NULL);
-		if (signal == SIGINT || signal == SIGTERM)
-			break;
-		reap(command, &status);
-	}
-	everybody_end(&signals, command, &status);
+	if (machine->asked.tty)
+		pump_none(&pump, &signals);
+	else
+		output = pump_open(&pump, &signals);
+	if (output >= 0)
+		session_lead();
+	pid_t command = command_start(machine, output);
+	close(output);
+	bool patient = command_await(&pump, command, &status);
+	everybody_end(&pump, command, &status);
+	pump_drain(&pump, patient);
 	finish(machine, status < 0 ? 128 + SIGKILL : status);
 }

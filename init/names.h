@@ -27,8 +27,8 @@
 #define INIT_ARG_RO "ramet.ro"
 /* [A-Za-z0-9]{1,64}: stands in the exit line, so that no program's output can be taken for it. */
 #define INIT_ARG_NONCE "ramet.nonce"
-/* "ROWSxCOLUMNS": a person sits at the console. Missing: input is not echoed. TERM=... may be
- * given next to it, the kernel hands it on. */
+/* "ROWSxCOLUMNS": a person sits at the console. Missing: input is not echoed, and a command's
+ * output is a pipe. TERM=... may be given next to it, the kernel hands it on. */
 #define INIT_ARG_TTY "ramet.tty"
 /* A host name. Missing: what /etc/hostname of the image says, or "ramet". */
 #define INIT_ARG_HOSTNAME "ramet.hostname"

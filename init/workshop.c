@@ -75,6 +75,9 @@ static void console_set_up(const struct machine *machine)
 		struct winsize size = {
 			.ws_row = machine->asked.rows, .ws_col = machine->asked.columns};
 		ioctl(machine->console, TIOCSWINSZ, &size);
+	} else {
+		/* Ctrl-C drops nothing that is on its way out. */
+		settings.c_lflag |= NOFLSH;
 	}
 	tcsetattr(machine->console, TCSANOW, &settings);
 }

@@ -58,6 +58,26 @@ check "the command reads the console" facts out "read one line" "read last"
 check "and nothing of it is echoed" [ "$(grep -ac 'one line' "$scratch/out")" = 1 ]
 input=/dev/null
 
+# A reader that is late: the command has ended long before its output is through the console.
+mkfifo "$scratch/late"
+(sleep 6; cat) < "$scratch/late" > "$scratch/out" &
+reader=$!
+(qemu "$scratch/late" "ramet.exec=sh,-c,dd%20if%3d/bin/busybox%20bs%3d64k%20count%3d4%202%3e/dev/null" \
+  "$base")
+wait "$reader"
+head -c 262144 "$scratch/root/bin/busybox" > "$scratch/want"
+came_whole() {
+  said out "ramet-exit:N:0" || return
+  LC_ALL=C sed '1,/^ramet-ready:N:/d' "$scratch/out" | head -c 262144 | cmp - "$scratch/want"
+}
+check "nothing is lost when the reader is late" came_whole
+
+no_terminal=ramet.exec=sh,-c,test%20-t%201
+boot out "$no_terminal" "$base"
+check "the command's output is no terminal" said out "ramet-exit:N:1"
+boot out "ramet.tty=24x80 $no_terminal" "$base"
+check "it is one when a person is at the console" said out "ramet-exit:N:0"
+
 boot out "ramet.verbose=1 ramet.exec=true" "$base"
 check "the init says its steps when it is asked to" said out " us: the overlay is mounted"
 finish

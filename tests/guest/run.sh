@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 mkdir -p "$scratch/tree/bin" "$scratch/tree/sbin" "$scratch/tree/etc" "$scratch/tree/data"
 cp "$(command -v busybox)" "$scratch/tree/bin/busybox"
-for tool in sh cat echo printf sleep true seq cksum touch mkdir; do
+for tool in sh cat dd echo printf sleep true seq cksum touch mkdir; do
   ln -s busybox "$scratch/tree/bin/$tool"
 done
 echo data > "$scratch/tree/data/file"
@@ -35,6 +35,20 @@ printf 'one\ntwo' > "$scratch/in"
 output 'input reaches the command, with its end' "$(printf 'one\ntwo') status 0" vm-1 -- cat < "$scratch/in"
 run vm-1 -- seq 1 20000 < /dev/null > "$scratch/out"
 check 'much output comes whole' sh -c 'seq 1 20000 | cmp - "$1"' sh "$scratch/out"
+run vm-1 -- dd if=/bin/busybox bs=64k count=16 status=none < /dev/null > "$scratch/out"
+check '1 MiB of any bytes comes whole from a command that ends at once' sh -c \
+  'head -c 1048576 "$1" | cmp - "$2"' sh "$scratch/tree/bin/busybox" "$scratch/out"
+output 'its output is no terminal: no pager, no colours' ' status 0' vm-1 -- \
+  sh -c '! test -t 1 && ! test -t 2' < /dev/null
+output 'standard output and standard error come in their order' "$(printf 'o\ne\no\ne\n') status 0" \
+  vm-1 -- sh -c 'echo o; echo e >&2; echo o; printf e >&2' < /dev/null
+output 'what a process in the background had written comes too, and it holds nothing up' \
+  "$(seq 1 2000 && echo end)
+ status 3" vm-1 --timeout 100 -- sh -c '(seq 1 2000; touch /dev/shm/done; exec sleep 1000) &
+  until test -e /dev/shm/done; do sleep 0.1; done; echo end; exit 3' < /dev/null
+output 'a command that closes its output leaves PID 1 asleep' ' status 0' vm-1 -- sh -c \
+  'exec > /dev/null 2>&1; t() { set -- $(cat /proc/1/stat); t=$((${14} + ${15})); }
+  t; before=$t; sleep 3; t; test $((t - before)) -lt 50' < /dev/null
 run vm-1 -- sh -c 'echo new > /data/new && echo changed > /data/file' < /dev/null
 output 'what was written is there in the next run' 'changed
 new
