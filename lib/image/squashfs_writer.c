@@ -34,10 +34,11 @@
 static const char zeros[64 * 1024];
 
 int squashfs_failed(
-	const struct squashfs_writer *writer, int code, const char *what, struct ramet_error *err)
+	struct squashfs_writer *writer, int code, const char *what, struct ramet_error *err)
 {
 	if (writer->file.error)
 		return error_errno(err, -writer->file.error, "cannot %s", what);
+	writer->broken = true;
 	if (code == SQFS_ERROR_ALLOC)
 		return error_memory(err);
 	return error_set(err, EIO, "cannot %s: libsquashfs failed with code %d", what, code);
@@ -260,9 +261,12 @@ static int end(struct squashfs_writer *writer, struct ramet_error *err)
 }
 
 /* libsquashfs (1.2) forgets, when it is destroyed, to free the blocks that are still in flight. They
- * are let run out into nowhere; each failure on the way frees one and ends the call. */
+ * are let run out into nowhere; each failure on the way frees one and ends the call. Not when the
+ * library itself failed: its workers may be gone then, and it would wait for them for ever. */
 static void drain(struct squashfs_writer *writer)
 {
+	if (writer->broken)
+		return;
 	writer->file.abandoned = true;
 	for (int i = 0; i < 2 * BACKLOG; i++)
 		if (sqfs_block_processor_sync(writer->processor) == 0)

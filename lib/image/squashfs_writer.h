@@ -33,6 +33,7 @@ struct squashfs_writer {
 	sqfs_block_writer_t *blocks;
 	sqfs_frag_table_t *fragments;
 	sqfs_block_processor_t *processor;
+	bool broken; /* libsquashfs failed, and not because of its file */
 	sqfs_id_table_t *ids;
 	sqfs_xattr_writer_t *xattrs;
 	sqfs_meta_writer_t *inode_table, *directory_table;
@@ -46,7 +47,7 @@ struct squashfs_writer {
 
 /* A libsquashfs code as a sentence: "cannot WHAT: ...". */
 int squashfs_failed(
-	const struct squashfs_writer *writer, int code, const char *what, struct ramet_error *err);
+	struct squashfs_writer *writer, int code, const char *what, struct ramet_error *err);
 
 /* Write the inode and the directory table and note their places in the superblock. */
 int squashfs_write_inodes(struct squashfs_writer *writer, struct ramet_error *err);

