@@ -122,10 +122,31 @@ static void on_abort(int number)
 	}
 }
 
-int main(int argc, char **argv)
+/* One sentence, then the end that the shell expects of an interrupted program. `run` waits for these
+ * signals itself. */
+static void on_interrupt(int number)
 {
+	static const char sentence[] = "ramet: interrupted; nothing half made is left behind.\n";
+	if (getpid() == main_process)
+		write_full(STDERR_FILENO, sentence, sizeof sentence - 1);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+static void handle_signals(void)
+{
+	static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
 	main_process = getpid();
 	signal(SIGABRT, on_abort);
+	for (size_t i = 0; i < sizeof interrupts / sizeof *interrupts; i++)
+		/* What whoever started us has us ignore (nohup) stays ignored. */
+		if (signal(interrupts[i], on_interrupt) == SIG_IGN)
+			signal(interrupts[i], SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+	handle_signals();
 	const char *name = argc > 1 ? argv[1] : "help";
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
 		name = "help";

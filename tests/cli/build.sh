@@ -137,4 +137,9 @@ if [ "$(cat killed.squashfs)" = old ] || unsquashfs -s killed.squashfs > /dev/nu
 else
   not_ok "a killed build leaves nothing" "killed.squashfs is neither old nor whole"
 fi
+
+timeout -s TERM 0.3 "$RAMET" build /usr interrupted.squashfs 2> err > /dev/null
+[ "$(cat err)" = "ramet: interrupted; nothing half made is left behind." ] && [ ! -e interrupted.squashfs ] &&
+  ok "an interrupted build says so and leaves nothing" ||
+  not_ok "an interrupted build says so and leaves nothing" "$(cat err)"
 finish
