@@ -16,7 +16,7 @@
 
 extern char **environ;
 
-enum { ANSWER_MAX = 256, ANSWER_MS = 3000 };
+enum { ANSWER_MAX = 256, ANSWER_MS = 10000 };
 
 static bool find_program(const char *name, struct text *path)
 {
