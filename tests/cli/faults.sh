@@ -25,7 +25,7 @@ export RAMET_FAULT_STATE="$scratch/state"
 # it makes a journal, and libsquashfs (1.2) waits for ever for a worker that got none. All that can be
 # asked then is that nothing is left behind.
 is_library_fault() {
-  [ "$status" = 139 ] || [ "$status" = 124 ] || grep -q '^free(): invalid pointer' "$scratch/.err" || return 1
+  [ "$status" = 139 ] || [ "$status" = 124 ] || grep -qE '^(free|munmap_chunk|realloc)\(\): invalid' "$scratch/.err" || return 1
   echo "a library crashed or hung" > "$scratch/.err"
 }
 
