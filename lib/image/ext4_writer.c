@@ -321,8 +321,13 @@ static int write_tree(struct ext4_writer *writer, struct ramet_error *err)
 		if (S_ISDIR(node->mode))
 			r = write_directory(writer, node, err);
 	for (struct tree_node *node = root; node && r == 0; node = tree_next(node))
-		if (!S_ISDIR(node->mode) && !node->link)
+		if (!S_ISDIR(node->mode) && !S_ISREG(node->mode) && !node->link)
 			r = write_other(writer, node, err);
+	_cleanup_content_order_ struct content_order order = {0};
+	if (r == 0)
+		r = tree_content_order(writer->tree, &order, err);
+	for (size_t i = 0; i < order.count && r == 0; i++)
+		r = write_other(writer, order.items[i], err);
 	return r;
 }
 

@@ -202,25 +202,20 @@ static int write_file(struct squashfs_writer *writer, struct tree_node *node,
 	return code == 0 ? 0 : squashfs_failed(writer, code, "write the image", err);
 }
 
-static bool has_content(const struct tree_node *node)
-{
-	return S_ISREG(node->mode) && !node->link;
-}
-
 static int write_content(struct squashfs_writer *writer, struct ramet_error *err)
 {
-	size_t count = 0;
-	for (struct tree_node *node = writer->tree->root; node; node = tree_next(node))
-		count += has_content(node);
-	writer->inodes = calloc(count + 1, sizeof *writer->inodes);
+	_cleanup_content_order_ struct content_order order;
+	int r = tree_content_order(writer->tree, &order, err);
+	if (r < 0)
+		return r;
+	writer->inodes = calloc(order.count + 1, sizeof *writer->inodes);
 	if (!writer->inodes)
 		return error_memory(err);
 	writer->meter.total = writer->tree->content_bytes;
-	for (struct tree_node *node = writer->tree->root; node; node = tree_next(node)) {
-		if (!has_content(node))
-			continue;
+	for (size_t i = 0; i < order.count; i++) {
+		struct tree_node *node = order.items[i];
 		node->place = writer->inode_count++;
-		int r = write_file(writer, node, &writer->inodes[node->place], err);
+		r = write_file(writer, node, &writer->inodes[node->place], err);
 		if (r < 0)
 			return r;
 	}

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -34,10 +35,10 @@ static int verify(const struct content *content, const char **how)
 	return -ESTALE;
 }
 
-int content_verify(struct content *content, struct ramet_error *err)
+static int host_verify(struct content *content, struct ramet_error *err)
 {
 	const char *how = NULL;
-	int r = content->fd < 0 ? 0 : verify(content, &how);
+	int r = verify(content, &how);
 	if (r == -ESTALE)
 		return tree_node_stale(content->tree, content->node, how, err);
 	if (r < 0)
@@ -63,19 +64,17 @@ static int open_file(
 	return tree_node_error(tree, node, errno, "read", err);
 }
 
-int content_open(struct content *content, struct tree *tree, const struct tree_node *node,
-	struct ramet_error *err)
+static int host_open(struct content *content, struct ramet_error *err)
 {
-	*content = (struct content){.tree = tree, .node = node, .fd = -1};
-	if (node->flags & TREE_MEMORY)
-		return 0;
+	struct tree *tree = content->tree;
+	const struct tree_node *node = content->node;
 	const char *name = node->flags & TREE_ORIGIN ? tree->origins.items[node->origin].name
 						     : node->name;
 	int fd = open_file(tree, node, name, err);
 	if (fd < 0)
 		return fd;
 	content->fd = fd;
-	int r = content_verify(content, err);
+	int r = host_verify(content, err);
 	if (r < 0)
 		content_close(content);
 	return r;
@@ -102,14 +101,9 @@ static int seek_data(struct content *content, uint64_t offset)
 	return 0;
 }
 
-int content_data(struct content *content, uint64_t offset, uint64_t *start, uint64_t *end,
+static int host_data(struct content *content, uint64_t offset, uint64_t *start, uint64_t *end,
 	struct ramet_error *err)
 {
-	if (content->fd < 0 || !(content->node->flags & TREE_SPARSE)) {
-		*start = offset;
-		*end = content->node->size;
-		return 0;
-	}
 	if (offset < content->data || offset >= content->end) {
 		int r = seek_data(content, offset);
 		if (r < 0)
@@ -121,24 +115,115 @@ int content_data(struct content *content, uint64_t offset, uint64_t *start, uint
 	return 0;
 }
 
+static int host_read(struct content *content, uint64_t offset, void *buffer, size_t length,
+	struct ramet_error *err)
+{
+	ssize_t n = pread_full(content->fd, buffer, length, offset);
+	if (n < 0)
+		return tree_node_error(content->tree, content->node, (int)-n, "read", err);
+	if ((size_t)n < length)
+		return tree_node_stale(content->tree, content->node, "became shorter", err);
+	return 0;
+}
+
+static const struct content_ops host_content = {
+	.open = host_open,
+	.data = host_data,
+	.read = host_read,
+	.verify = host_verify,
+};
+
+int content_open(struct content *content, struct tree *tree, const struct tree_node *node,
+	struct ramet_error *err)
+{
+	*content = (struct content){.tree = tree, .node = node, .fd = -1};
+	if (node->flags & TREE_MEMORY)
+		return 0;
+	const struct tree_origin *origin = &tree->origins.items[node->origin];
+	content->ops = origin->content ? origin->content : &host_content;
+	content->source = origin->source;
+	return content->ops->open(content, err);
+}
+
+int content_data(struct content *content, uint64_t offset, uint64_t *start, uint64_t *end,
+	struct ramet_error *err)
+{
+	if (content->ops && (content->node->flags & TREE_SPARSE))
+		return content->ops->data(content, offset, start, end, err);
+	*start = offset;
+	*end = content->node->size;
+	return 0;
+}
+
 int content_read(struct content *content, uint64_t offset, void *buffer, size_t length,
 	struct ramet_error *err)
 {
-	if (content->fd < 0) {
+	int r = 0;
+	if (content->ops)
+		r = content->ops->read(content, offset, buffer, length, err);
+	else
 		memcpy(buffer, (const char *)content->node->data + offset, length);
-	} else {
-		ssize_t n = pread_full(content->fd, buffer, length, offset);
-		if (n < 0)
-			return tree_node_error(content->tree, content->node, (int)-n, "read", err);
-		if ((size_t)n < length)
-			return tree_node_stale(content->tree, content->node, "became shorter", err);
-	}
-	content->read += length;
-	return 0;
+	if (r == 0)
+		content->read += length;
+	return r;
+}
+
+int content_verify(struct content *content, struct ramet_error *err)
+{
+	return content->ops && content->ops->verify ? content->ops->verify(content, err) : 0;
 }
 
 void content_close(struct content *content)
 {
+	if (content->ops && content->ops->close)
+		content->ops->close(content);
 	cleanup_close(&content->fd);
 	content->fd = -1;
+}
+
+/* A stream's place among the origins; 0: read from anywhere, before all streams. */
+static unsigned stream_of(const struct tree *tree, const struct tree_node *node)
+{
+	const struct content_ops *ops = tree->origins.count && !(node->flags & TREE_MEMORY)
+						? tree->origins.items[node->origin].content
+						: NULL;
+	return ops && ops->streamed ? node->origin + 1u : 0;
+}
+
+static int compare_places(const void *a, const void *b, void *tree)
+{
+	const struct tree_node *x = *(struct tree_node *const *)a;
+	const struct tree_node *y = *(struct tree_node *const *)b;
+	unsigned stream_x = stream_of(tree, x), stream_y = stream_of(tree, y);
+	if (stream_x != stream_y)
+		return stream_x < stream_y ? -1 : 1;
+	return x->host_inode < y->host_inode ? -1 : x->host_inode > y->host_inode;
+}
+
+/* Those that can be read from anywhere keep the tree's order, in front; only streams are sorted. */
+int tree_content_order(struct tree *tree, struct content_order *order, struct ramet_error *err)
+{
+	*order = (struct content_order){0};
+	size_t files = 0, streamed = 0;
+	for (struct tree_node *node = tree->root; node; node = tree_next(node))
+		if (S_ISREG(node->mode) && !node->link) {
+			files++;
+			streamed += stream_of(tree, node) != 0;
+		}
+	order->items = calloc(files + 1, sizeof(struct tree_node *));
+	if (!order->items)
+		return error_memory(err);
+	order->count = order->capacity = files;
+	size_t place = 0, stream_place = files - streamed;
+	for (struct tree_node *node = tree->root; node; node = tree_next(node))
+		if (S_ISREG(node->mode) && !node->link)
+			order->items[stream_of(tree, node) ? stream_place++ : place++] = node;
+	qsort_r(order->items + place, streamed, sizeof(struct tree_node *), compare_places, tree);
+	return 0;
+}
+
+void content_order_free(struct content_order *order)
+{
+	free(order->items);
+	*order = (struct content_order){0};
 }

@@ -49,7 +49,8 @@ struct tree_node {
 		uint64_t rdev; /* character and block device: dev_t */
 	};
 	int64_t mtime; /* seconds since the epoch; before 1970 below zero */
-	uint64_t host_inode;
+	uint64_t host_inode; /* with device and origin: which file this is. Equal ones are hard links
+				of each other where TREE_LINKED is set */
 	uint32_t mtime_nsec;
 	uint32_t mode, uid, gid;
 	uint32_t
@@ -64,8 +65,10 @@ struct tree_node {
 /* Where a part of the tree came from. */
 struct tree_origin {
 	char *path; /* as the user wrote it, for messages */
-	int fd;     /* the directory; for a grafted file the directory it is in */
+	int fd;     /* the directory; for a grafted file the directory it is in; else -1 */
 	char *name; /* a grafted file's name in fd; NULL for a directory */
+	const struct content_ops *content; /* how its files are read; NULL: from the host */
+	void *source; /* for content; borrowed, and lives longer than the tree */
 };
 
 /* Directories of the host that are open, so that a file is opened relative to its own. */
