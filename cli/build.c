@@ -55,6 +55,12 @@ static int parse_bind(char *word, struct ramet_bind *bind)
 	return 0;
 }
 
+static void note(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	fprintf(stderr, "ramet build: %s.\n", sentence);
+}
+
 static void print_json(const struct ramet_build_options *build,
 	const struct ramet_build_result *result, const char *format)
 {
@@ -126,6 +132,7 @@ static int build_with_binds(
 		.bind_count = given->binds.count,
 		.size = given->size,
 		.init = given->init,
+		.note = note,
 		.progress = cli_progress_start(&progress, inv),
 		.progress_ctx = &progress,
 	};

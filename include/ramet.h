@@ -70,7 +70,7 @@ struct ramet_progress {
 typedef void (*ramet_progress_fn)(void *ctx, const struct ramet_progress *progress);
 
 struct ramet_build_options {
-	const char *source;      /* a directory */
+	const char *source;      /* a directory, or "KIND:PLACE" (see ramet-build(1)) */
 	const char *output;      /* the image file; replaced only when the new one is whole */
 	const char *format;      /* "squashfs" (also for NULL) or "ext4" */
 	const char *compression; /* squashfs: gzip, xz, lz4, zstd, each with an optional ":LEVEL";
@@ -79,6 +79,11 @@ struct ramet_build_options {
 	size_t bind_count;
 	uint64_t size; /* ext4: bytes of the device, 0: as small as the content allows */
 	bool init;     /* put ramet's guest init at /sbin/overlay-init */
+	const char *platform; /* "linux/amd64": which of an image for many; NULL: the host's */
+	/* Told what a user should know, one sentence at a time: what a source was taken for, what was
+	 * skipped. May be NULL. */
+	void (*note)(void *ctx, const char *sentence);
+	void *note_ctx;
 	ramet_progress_fn progress; /* may be NULL */
 	void *progress_ctx;
 };

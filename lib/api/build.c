@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "api/sources.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/progress.h"
@@ -22,6 +23,7 @@ struct build {
 	struct ramet_build_result *result;
 	const struct image_format *format;
 	struct outfile output;
+	struct source *source;
 	struct tree *tree;
 	struct text read_only; /* paths in the image, a line each */
 };
@@ -30,6 +32,7 @@ static void build_release(struct build *build)
 {
 	outfile_close(&build->output);
 	tree_free(build->tree);
+	source_close(build->source);
 	text_free(&build->read_only);
 }
 
@@ -70,13 +73,25 @@ static int walk(struct build *build, struct ramet_error *err)
 	const struct source_options source = {&folder, &meter, &walked};
 	int r = tree_new(&build->tree, err);
 	if (r == 0)
-		r = source_walk(build->tree, options->source, &source, err);
+		r = build->source->ops->walk(build->source, build->tree, &source, err);
 	for (size_t i = 0; i < options->bind_count && r == 0; i++)
 		r = graft(build, &options->binds[i], &source, err);
 	if (r == 0 && options->init)
 		r = tree_add_file(build->tree, INIT_IN_IMAGE_PATH, 0755, init_program,
 			init_program_size, err);
 	return r < 0 ? r : tree_finish(build->tree, err);
+}
+
+static int open_source(struct build *build, struct ramet_error *err)
+{
+	const struct ramet_build_options *options = build->options;
+	const struct source_request request = {
+		.platform = options->platform,
+		.spool_dirfd = build->output.dirfd,
+		.note = options->note,
+		.note_ctx = options->note_ctx,
+	};
+	return sources_open(options->source, &request, &build->source, err);
 }
 
 static int write_image(struct build *build, struct ramet_error *err)
@@ -120,6 +135,8 @@ static int build_run(struct build *build, struct ramet_error *err)
 	if (r == 0)
 		r = outfile_open(&build->output, build->options->output, err);
 	double start = clock_seconds();
+	if (r == 0)
+		r = open_source(build, err);
 	if (r == 0)
 		r = walk(build, err);
 	if (r < 0)

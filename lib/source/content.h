@@ -39,9 +39,9 @@ struct content {
 	void *source;                  /* the origin's */
 	void *own;                     /* the ops' */
 	int fd;                        /* a file of the host, else -1 */
-	uint64_t data; /* what content_data found last: data from here ... */
-	uint64_t end;  /* ... to here */
-	uint64_t read; /* bytes really read so far */
+	uint64_t data;                 /* what content_data found last: data from here ... */
+	uint64_t end;                  /* ... to here */
+	uint64_t read;                 /* bytes really read so far */
 };
 
 /* The inodes with content (regular files, hard links once), in the order in which they are to be

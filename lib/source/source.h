@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sources: where a tree comes from. So far there is one kind, a directory of the host. */
+/*
+ * Sources: where a tree comes from. A kind of source is a file that opens one and makes a tree of
+ * it, and a line in the table of api/sources.c.
+ *
+ * The work is in two parts because of what is hostile: open runs in the caller's process, opens
+ * every file that will be needed and trusts nothing in them but small, bounded descriptions (JSON);
+ * walk and the reading of content, which parse what a stranger wrote, may then run in a sandbox
+ * that can open nothing more.
+ */
 #ifndef SOURCE_SOURCE_H
 #define SOURCE_SOURCE_H
 
@@ -13,6 +21,66 @@ struct source_options {
 	struct meter *meter;      /* told the number of entries, or NULL */
 	uint64_t *walked;         /* the running count of entries for meter, or NULL */
 };
+
+struct source;
+
+/* What open is told beside the place. */
+struct source_request {
+	const char *platform; /* "linux/amd64", or NULL: the host's */
+	int spool_dirfd; /* a folder in which a stream that can be read only once is kept, nameless
+			    (O_TMPFILE), until it was read: the output's. -1: none */
+	/* Told what a user should know: what was taken for what, what was skipped. May be NULL. */
+	void (*note)(void *ctx, const char *sentence);
+	void *note_ctx;
+};
+
+struct source_ops {
+	const char *name; /* as messages call the kind: "directory", "tar archive" */
+	bool hostile;     /* walk and content parse what a stranger wrote: they want a sandbox */
+	/*
+	 * Lay the source over the tree: a tree without a root gets one, otherwise the source is a
+	 * layer on what is there (whiteouts take away, directories meet). The source must live
+	 * longer than the tree, whose content it may have to read.
+	 */
+	int (*walk)(struct source *source, struct tree *tree, const struct source_options *options,
+		struct ramet_error *err);
+	void (*close)(struct source *source); /* frees source too */
+};
+
+/* A bind mount that came with the source (a runtime bundle's). */
+struct source_bind {
+	char *source, *target;
+	bool read_only;
+};
+
+/* The kinds' own structures start with this. source_init and source_release do what is common. */
+struct source {
+	const struct source_ops *ops;
+	char *place;     /* as the user wrote it, for messages */
+	VECTOR(int) fds; /* what walk and content need in a sandbox; they belong to the source */
+	VECTOR(struct source_bind) binds;
+	char *process; /* JSON of the default command that the source names (store.h), or NULL */
+};
+void source_init(struct source *source, const struct source_ops *ops);
+void source_release(struct source *source);
+void source_close(struct source *source); /* NULL is fine */
+static inline void source_closep(struct source **source)
+{
+	source_close(*source);
+}
+#define _cleanup_source_ __attribute__((cleanup(source_closep)))
+
+/* A kind of source. */
+struct source_kind {
+	const char *prefix;  /* "oci": "oci:PLACE" is this kind */
+	const char *summary; /* for help: one line */
+	int (*open)(const char *place, const struct source_request *request, struct source **source,
+		struct ramet_error *err);
+};
+
+/* A folder of the host. Never hostile: the operator names it, and the kernel reads it. */
+int source_open_directory(const char *place, const struct source_request *request,
+	struct source **source, struct ramet_error *err);
 
 /*
  * Walk the directory path into the empty tree. No symlink is followed but path itself.

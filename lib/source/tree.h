@@ -49,7 +49,8 @@ struct tree_node {
 		uint64_t rdev; /* character and block device: dev_t */
 	};
 	int64_t mtime; /* seconds since the epoch; before 1970 below zero */
-	uint64_t host_inode; /* with device and origin: which file this is. Equal ones are hard links
+	uint64_t
+		host_inode; /* with device and origin: which file this is. Equal ones are hard links
 				of each other where TREE_LINKED is set */
 	uint32_t mtime_nsec;
 	uint32_t mode, uid, gid;
