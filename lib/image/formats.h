@@ -7,6 +7,8 @@
 
 int squashfs_write(struct tree *tree, int fd, const struct image_options *options,
 	struct image_figures *figures, struct ramet_error *err);
+int erofs_write(struct tree *tree, int fd, const struct image_options *options,
+	struct image_figures *figures, struct ramet_error *err);
 int ext4_write(struct tree *tree, int fd, const struct image_options *options,
 	struct image_figures *figures, struct ramet_error *err);
 
