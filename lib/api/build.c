@@ -165,6 +165,7 @@ int ramet_build(struct ramet_store *store, const struct ramet_build_options *opt
 	int r = build_run(&build, err);
 	if (r < 0 || !store)
 		return r;
-	return store_image_add(
-		store, options->output, build.format->name, build.read_only.data, err);
+	const struct store_image_facts facts = {
+		.format = build.format->name, .read_only_paths = build.read_only.data};
+	return store_image_add(store, options->output, &facts, err);
 }

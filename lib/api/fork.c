@@ -20,7 +20,10 @@ static int find_base(struct ramet_store *store, int fd, const char *path, struct
 		return error_set(err, EMEDIUMTYPE, "the base %s is not a file", path);
 	const struct image_format *format;
 	r = image_identify(fd, path, &format, err);
-	return r < 0 ? r : store_image_insert(store, image, format->name, NULL, err);
+	if (r < 0)
+		return r;
+	const struct store_image_facts facts = {.format = format->name};
+	return store_image_insert(store, image, &facts, err);
 }
 
 /* The base must not change while it is cloned, or between the look at it and the forks' birth. */

@@ -141,6 +141,17 @@ static int insert_rows(struct store_batch *batch, struct ramet_error *err)
 	return r;
 }
 
+static int insert_layers(struct store_batch *batch, struct ramet_error *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < batch->plan.layer_count; i++)
+		r = catalogue_run(batch->store, err,
+			"INSERT INTO fork_layer SELECT id, ?, ? FROM fork WHERE batch = ? "
+			"AND state = 'making'",
+			"iii", (int64_t)i + 1, batch->plan.layers[i], batch->id);
+	return r;
+}
+
 int store_batch_begin(struct ramet_store *store, const struct store_plan *plan,
 	struct store_batch *batch, struct ramet_error *err)
 {
@@ -159,6 +170,8 @@ int store_batch_begin(struct ramet_store *store, const struct store_plan *plan,
 		return r;
 	batch->store = store;
 	r = insert_rows(batch, err);
+	if (r == 0)
+		r = insert_layers(batch, err);
 	if (r == 0)
 		r = transaction_commit(&transaction, err);
 	if (r < 0) {

@@ -15,7 +15,9 @@ enum {
 
 /* What is to be made: one fork called name, or with a count the forks name-1 .. name-count. */
 struct store_plan {
-	int64_t image; /* its row */
+	int64_t image;         /* its row */
+	const int64_t *layers; /* the rows of the images above it, the bottom one first */
+	size_t layer_count;
 	const char *name;
 	unsigned count;
 	const char *provider, *mode;

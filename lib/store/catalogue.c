@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The catalogue is one SQLite database in WAL mode. user_version is the schema's version and
- * application_id says that the database is ramet's.
+ * The catalogue is one SQLite database in WAL mode. Its tables are in schema.c.
  *
  * What is synced when: in WAL mode with synchronous=NORMAL a commit is not synced (a loss of power
  * may undo the newest ones, never tear one), with FULL it costs one fsync of the WAL
@@ -15,37 +14,12 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/file.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "store/schema.h"
 
-enum {
-	SCHEMA_VERSION = 1,
-	APPLICATION_ID = 0x72616d74 /* "ramt" */,
-	BUSY_MS = 10000,
-	WAL_PAGES = 200
-};
-
-/* %s: STRICT where SQLite knows it (3.37). AUTOINCREMENT: an id is never used again, so a process
- * that looked a fork up cannot take a newer one of the same name for it. */
-static const char schema[] =
-	"CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) %1$s;"
-	"CREATE TABLE batch(last INTEGER NOT NULL) %1$s;"
-	"INSERT INTO batch VALUES(0);"
-	"CREATE TABLE image(id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL,"
-	" format TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,"
-	" inode INTEGER NOT NULL, read_only_paths TEXT NOT NULL, created INTEGER NOT NULL,"
-	" UNIQUE(path, size, mtime_ns, inode)) %1$s;"
-	"CREATE TABLE fork(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
-	" image INTEGER NOT NULL REFERENCES image(id), mode TEXT NOT NULL, provider TEXT NOT NULL,"
-	" size INTEGER NOT NULL, created INTEGER NOT NULL,"
-	" state TEXT NOT NULL CHECK(state IN ('making', 'ready', 'removing')),"
-	" batch INTEGER NOT NULL) %1$s;"
-	"CREATE TABLE removed(name TEXT PRIMARY KEY) %1$s;"
-	"CREATE INDEX fork_image ON fork(image);"
-	"CREATE INDEX fork_unfinished ON fork(batch) WHERE state != 'ready';"
-	"PRAGMA application_id = %2$d; PRAGMA user_version = %3$d;";
+enum { BUSY_MS = 10000, WAL_PAGES = 200 };
 
 static int errno_of(sqlite3 *db, int code)
 {
@@ -180,7 +154,7 @@ char *catalogue_text(sqlite3_stmt *statement, int column)
 	return strdup(text ? (const char *)text : "");
 }
 
-static int execute(struct ramet_store *store, const char *sql, struct ramet_error *err)
+int catalogue_execute(struct ramet_store *store, const char *sql, struct ramet_error *err)
 {
 	int r = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
 	return r == SQLITE_OK ? 0 : catalogue_error(store, r, err);
@@ -190,7 +164,7 @@ int transaction_begin(struct transaction *transaction, struct ramet_store *store
 	struct ramet_error *err)
 {
 	transaction->store = NULL;
-	int r = execute(store,
+	int r = catalogue_execute(store,
 		durable ? "PRAGMA synchronous = FULL; BEGIN IMMEDIATE"
 			: "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
 		err);
@@ -201,7 +175,7 @@ int transaction_begin(struct transaction *transaction, struct ramet_store *store
 
 int transaction_commit(struct transaction *transaction, struct ramet_error *err)
 {
-	int r = execute(transaction->store, "COMMIT", err);
+	int r = catalogue_execute(transaction->store, "COMMIT", err);
 	if (r == 0)
 		transaction->store = NULL;
 	return r;
@@ -212,68 +186,6 @@ void transaction_undo(struct transaction *transaction)
 	if (transaction->store)
 		sqlite3_exec(transaction->store->db, "ROLLBACK", NULL, NULL, NULL);
 	transaction->store = NULL;
-}
-
-/* Two processes that open a new store at once: the lock on its folder lets one make the tables. */
-static int create_tables(struct ramet_store *store, struct ramet_error *err)
-{
-	int r = execute(store, "PRAGMA journal_mode = WAL", err);
-	if (r < 0)
-		return r;
-	_cleanup_transaction_ struct transaction transaction;
-	r = transaction_begin(&transaction, store, true, err);
-	if (r < 0)
-		return r;
-	_cleanup_text_ struct text sql = {0};
-	text_format(&sql, schema, sqlite3_libversion_number() >= 3037000 ? "STRICT" : "",
-		APPLICATION_ID, SCHEMA_VERSION);
-	if (sql.failed)
-		return error_memory(err);
-	r = execute(store, sql.data, err);
-	if (r == 0)
-		r = transaction_commit(&transaction, err);
-	/* From here on the catalogue must not vanish with the power: forks will stand on it. */
-	if (r == 0 && fsync(store->dirfd) < 0)
-		r = error_errno(err, errno, "cannot write the folder %s to its disk", store->root);
-	return r;
-}
-
-static int create_once(struct ramet_store *store, struct ramet_error *err)
-{
-	if (flock(store->dirfd, LOCK_EX) < 0)
-		return error_errno(err, errno, "cannot lock the folder %s", store->root);
-	int64_t version = 0;
-	int r = catalogue_number(store, &version, err, "PRAGMA user_version", "");
-	if (r == 0 && version == 0)
-		r = create_tables(store, err);
-	flock(store->dirfd, LOCK_UN);
-	return r;
-}
-
-static int check_version(struct ramet_store *store, struct ramet_error *err)
-{
-	int64_t version = 0, application = 0;
-	int r = catalogue_number(store, &version, err, "PRAGMA user_version", "");
-	if (r == 0 && version == 0) {
-		r = create_once(store, err);
-		if (r == 0)
-			r = catalogue_number(store, &version, err, "PRAGMA user_version", "");
-	}
-	if (r == 0)
-		r = catalogue_number(store, &application, err, "PRAGMA application_id", "");
-	if (r < 0)
-		return r;
-	if (application != APPLICATION_ID || version < 1)
-		return error_set(err, EUCLEAN,
-			"%s/catalogue.db is not a catalogue of ramet; name another store with "
-			"--root",
-			store->root);
-	if (version > SCHEMA_VERSION)
-		return error_set(err, ENOTSUP,
-			"the store %s was made by a newer ramet (format %lld, this one knows %d); "
-			"use that one",
-			store->root, (long long)version, SCHEMA_VERSION);
-	return 0;
 }
 
 int catalogue_open(struct ramet_store *store, struct ramet_error *err)
@@ -291,8 +203,8 @@ int catalogue_open(struct ramet_store *store, struct ramet_error *err)
 	sqlite3_busy_timeout(store->db, BUSY_MS);
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_wal_autocheckpoint(store->db, WAL_PAGES);
-	r = execute(store, "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF", err);
-	return r < 0 ? r : check_version(store, err);
+	r = catalogue_execute(store, "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF", err);
+	return r < 0 ? r : schema_prepare(store, err);
 }
 
 void catalogue_close(struct ramet_store *store)

@@ -23,6 +23,8 @@ int catalogue_run(struct ramet_store *store, struct ramet_error *err, const char
 /* The one number that the statement answers; 0 when it answers no row. */
 int catalogue_number(struct ramet_store *store, int64_t *number, struct ramet_error *err,
 	const char *sql, const char *types, ...);
+/* One or more statements without values or answers. */
+int catalogue_execute(struct ramet_store *store, const char *sql, struct ramet_error *err);
 /* A copy of a text column, "" for NULL; NULL without memory. */
 char *catalogue_text(sqlite3_stmt *statement, int column);
 

@@ -4,21 +4,38 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "store/catalogue.h"
 #include "store/images.h"
 
 #define COLUMNS \
-	"SELECT f.id, f.name, i.path, i.format, i.read_only_paths, f.mode, f.provider, f.size, " \
-	"f.created, i.size, i.mtime_ns, i.inode FROM fork f JOIN image i ON i.id = f.image " \
-	"WHERE f.state = 'ready'"
+	"SELECT f.id, f.name, i.path, i.format, i.read_only_paths, i.process, f.mode, f.provider, " \
+	"f.size, f.created, i.size, i.mtime_ns, i.inode, " \
+	"EXISTS (SELECT 1 FROM fork_layer WHERE fork = f.id) " \
+	"FROM fork f JOIN image i ON i.id = f.image WHERE f.state = 'ready'"
+
+/* Looking up many forks: their layers are asked for with one statement. */
+struct reader {
+	struct ramet_store *store;
+	sqlite3_stmt *forks, *layers;
+};
+
+static void reader_release(struct reader *reader)
+{
+	sqlite3_finalize(reader->forks);
+	sqlite3_finalize(reader->layers);
+}
+#define _cleanup_reader_ __attribute__((cleanup(reader_release)))
 
 void store_fork_free(struct store_fork *fork)
 {
 	free(fork->name);
 	free(fork->base);
 	free(fork->format);
+	store_layers_free(&fork->layers);
 	free(fork->read_only_paths);
+	free(fork->process);
 	free(fork->mode);
 	free(fork->provider);
 	free(fork->folder);
@@ -26,8 +43,53 @@ void store_fork_free(struct store_fork *fork)
 	*fork = (struct store_fork){0};
 }
 
-static int read_row(struct ramet_store *store, sqlite3_stmt *row, struct store_fork *fork,
-	struct ramet_error *err)
+/* A layer's maker knew all that is below it, so its list of read-only paths is the whole one; one
+ * of which nobody knows what it was made for only adds to it. */
+static int take_layer_facts(struct store_fork *fork, sqlite3_stmt *row)
+{
+	const char *paths = (const char *)sqlite3_column_text(row, LAYER_COLUMN_COUNT);
+	const char *process = (const char *)sqlite3_column_text(row, LAYER_COLUMN_COUNT + 1);
+	bool has_parents = sqlite3_column_int(row, LAYER_COLUMN_COUNT + 2);
+	if (!paths || !process)
+		return -ENOMEM;
+	_cleanup_text_ struct text all = {0};
+	text_append(&all, has_parents ? "" : fork->read_only_paths);
+	text_append(&all, paths);
+	char *kept = *process ? strdup(process) : TAKE_PTR(fork->process);
+	free(fork->process);
+	fork->process = kept;
+	if (all.failed || !kept)
+		return -ENOMEM;
+	free(fork->read_only_paths);
+	fork->read_only_paths = TAKE_PTR(all.data);
+	return 0;
+}
+
+static int read_layers(struct reader *reader, struct store_fork *fork, struct ramet_error *err)
+{
+	int r = 0;
+	if (!reader->layers)
+		r = catalogue_prepare(reader->store, &reader->layers, err,
+			"SELECT " LAYER_COLUMNS ", i.read_only_paths, i.process, "
+			"EXISTS (SELECT 1 FROM image_parent WHERE image = i.id) "
+			"FROM fork_layer l JOIN image i ON i.id = l.image WHERE l.fork = ? "
+			"ORDER BY l.position",
+			"");
+	if (r < 0)
+		return r;
+	sqlite3_reset(reader->layers);
+	sqlite3_bind_int64(reader->layers, 1, fork->id);
+	while ((r = catalogue_step(reader->store, reader->layers, err)) > 0) {
+		r = store_layer_push(&fork->layers, reader->layers, err);
+		if (r == 0 && take_layer_facts(fork, reader->layers) < 0)
+			r = error_memory(err);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
+static int read_strings(const struct ramet_store *store, sqlite3_stmt *row, struct store_fork *fork)
 {
 	*fork = (struct store_fork){
 		.id = sqlite3_column_int64(row, 0),
@@ -35,53 +97,75 @@ static int read_row(struct ramet_store *store, sqlite3_stmt *row, struct store_f
 		.base = catalogue_text(row, 2),
 		.format = catalogue_text(row, 3),
 		.read_only_paths = catalogue_text(row, 4),
-		.mode = catalogue_text(row, 5),
-		.provider = catalogue_text(row, 6),
-		.size = (uint64_t)sqlite3_column_int64(row, 7),
-		.created = sqlite3_column_int64(row, 8),
+		.process = catalogue_text(row, 5),
+		.mode = catalogue_text(row, 6),
+		.provider = catalogue_text(row, 7),
+		.size = (uint64_t)sqlite3_column_int64(row, 8),
+		.created = sqlite3_column_int64(row, 9),
 	};
 	if (fork->name && asprintf(&fork->folder, "%s/forks/%s", store->root, fork->name) < 0)
 		fork->folder = NULL;
 	if (fork->folder && asprintf(&fork->volume, "%s/volume", fork->folder) < 0)
 		fork->volume = NULL;
-	if (!fork->name || !fork->base || !fork->format || !fork->read_only_paths || !fork->mode ||
-		!fork->provider || !fork->volume) {
-		store_fork_free(fork);
-		return error_memory(err);
+	bool whole = fork->name && fork->base && fork->format && fork->read_only_paths &&
+		     fork->process && fork->mode && fork->provider && fork->volume;
+	return whole ? 0 : -ENOMEM;
+}
+
+static int read_row(struct reader *reader, struct store_fork *fork, struct ramet_error *err)
+{
+	sqlite3_stmt *row = reader->forks;
+	int r = read_strings(reader->store, row, fork) < 0 ? error_memory(err) : 0;
+	if (r == 0) {
+		fork->base_state = store_image_state(fork->base, sqlite3_column_int64(row, 10),
+			sqlite3_column_int64(row, 11), sqlite3_column_int64(row, 12));
+		if (sqlite3_column_int(row, 13))
+			r = read_layers(reader, fork, err);
 	}
-	fork->base_state = store_image_state(fork->base, sqlite3_column_int64(row, 9),
-		sqlite3_column_int64(row, 10), sqlite3_column_int64(row, 11));
-	return 0;
+	if (r < 0)
+		store_fork_free(fork);
+	return r;
 }
 
 int store_fork_find(struct ramet_store *store, const char *name, struct store_fork *fork,
 	struct ramet_error *err)
 {
 	*fork = (struct store_fork){0};
-	_cleanup_statement_ sqlite3_stmt *query = NULL;
-	int r = catalogue_prepare(store, &query, err, COLUMNS " AND f.name = ?", "s", name);
+	_cleanup_reader_ struct reader reader = {.store = store};
+	int r = catalogue_prepare(store, &reader.forks, err, COLUMNS " AND f.name = ?", "s", name);
 	if (r == 0)
-		r = catalogue_step(store, query, err);
+		r = catalogue_step(store, reader.forks, err);
 	if (r < 0)
 		return r;
 	if (r == 0)
 		return error_set(err, ENOENT, "there is no fork called %s in the store %s", name,
 			store->root);
-	return read_row(store, query, fork, err);
+	return read_row(&reader, fork, err);
+}
+
+static int check_state(const struct store_fork *fork, const char *what, const char *path,
+	const char *state, struct ramet_error *err)
+{
+	if (strcmp(state, "missing") == 0)
+		return error_set(err, ESTALE,
+			"the %s of fork %s, %s, is not there any more; put it back where it was",
+			what, fork->name, path);
+	if (strcmp(state, "changed") == 0)
+		return error_set(err, ESTALE,
+			"the %s of fork %s, %s, was changed after the fork was made (its size, "
+			"time or inode differs); what the fork wrote does not fit it",
+			what, fork->name, path);
+	return 0;
 }
 
 int store_fork_check_base(const struct store_fork *fork, struct ramet_error *err)
 {
-	if (strcmp(fork->base_state, "missing") == 0)
-		return error_set(err, ESTALE,
-			"the base of fork %s, %s, is not there any more; put it back where it was",
-			fork->name, fork->base);
-	if (strcmp(fork->base_state, "changed") == 0)
-		return error_set(err, ESTALE,
-			"the base of fork %s, %s, was changed after the fork was made (its size, "
-			"time or inode differs); what the fork wrote does not fit it",
-			fork->name, fork->base);
-	return 0;
+	int r = check_state(fork, "base", fork->base, fork->base_state, err);
+	for (size_t i = 0; r == 0 && i < fork->layers.count; i++) {
+		const struct store_layer *layer = &fork->layers.items[i];
+		r = check_state(fork, "layer", layer->path, layer->state, err);
+	}
+	return r;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -93,15 +177,15 @@ static int compare_names(const void *a, const void *b)
 int store_forks_list(struct ramet_store *store, struct store_forks *forks, struct ramet_error *err)
 {
 	*forks = (struct store_forks){0};
-	_cleanup_statement_ sqlite3_stmt *query = NULL;
-	int r = catalogue_prepare(store, &query, err, COLUMNS, "");
-	while (r == 0 && (r = catalogue_step(store, query, err)) > 0) {
+	_cleanup_reader_ struct reader reader = {.store = store};
+	int r = catalogue_prepare(store, &reader.forks, err, COLUMNS, "");
+	while (r == 0 && (r = catalogue_step(store, reader.forks, err)) > 0) {
 		struct store_fork *fork = vector_push(forks);
 		if (!fork) {
 			r = error_memory(err);
 			break;
 		}
-		r = read_row(store, query, fork, err);
+		r = read_row(&reader, fork, err);
 	}
 	if (r < 0)
 		store_forks_free(forks);

@@ -17,10 +17,18 @@
 #include "base/vector.h"
 #include "store/catalogue.h"
 
+/* Whether a fork or a layer stands on the image of table `image`. */
+#define IN_USE \
+	"(EXISTS (SELECT 1 FROM fork WHERE fork.image = image.id) OR " \
+	"EXISTS (SELECT 1 FROM fork_layer WHERE fork_layer.image = image.id) OR " \
+	"EXISTS (SELECT 1 FROM image_parent WHERE image_parent.parent = image.id))"
+
 void store_image_free(struct store_image *image)
 {
 	free(image->path);
 	free(image->format);
+	free(image->digest);
+	free(image->process);
 	*image = (struct store_image){0};
 }
 
@@ -44,7 +52,7 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 	}
 	_cleanup_statement_ sqlite3_stmt *query = NULL;
 	int r = catalogue_prepare(store, &query, err,
-		"SELECT id, format FROM image WHERE path = ? AND size = ? AND mtime_ns = ? AND "
+		"SELECT id, format, digest, process FROM image WHERE path = ? AND size = ? AND mtime_ns = ? AND "
 		"inode = ?",
 		"siii", image->path, (int64_t)image->st.st_size, stat_mtime_ns(&image->st),
 		(int64_t)image->st.st_ino);
@@ -53,7 +61,9 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 	if (r > 0) {
 		image->id = sqlite3_column_int64(query, 0);
 		image->format = catalogue_text(query, 1);
-		if (!image->format)
+		image->digest = catalogue_text(query, 2);
+		image->process = catalogue_text(query, 3);
+		if (!image->format || !image->digest || !image->process)
 			r = error_memory(err);
 	}
 	if (r < 0)
@@ -61,47 +71,86 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 	return MIN(r, 0);
 }
 
-int store_image_insert(struct ramet_store *store, struct store_image *image, const char *format,
-	const char *read_only_paths, struct ramet_error *err)
+static int note_parents(struct ramet_store *store, const struct store_image *image,
+	const struct store_image_facts *facts, struct ramet_error *err)
 {
-	_cleanup_transaction_ struct transaction transaction;
-	int r = transaction_begin(&transaction, store, false, err);
-	if (r < 0)
-		return r;
-	/* What stood at this path before and has no forks is nobody's any more. */
-	r = catalogue_run(store, err,
+	int r = catalogue_run(
+		store, err, "DELETE FROM image_parent WHERE image = ?", "i", image->id);
+	for (size_t i = 0; r == 0 && i < facts->parent_count; i++)
+		r = catalogue_run(store, err, "INSERT INTO image_parent VALUES(?, ?, ?)", "iii",
+			image->id, (int64_t)i, facts->parents[i]);
+	return r;
+}
+
+static int note_facts(struct ramet_store *store, struct store_image *image,
+	const struct store_image_facts *facts, struct ramet_error *err)
+{
+	int64_t size = image->st.st_size, inode = (int64_t)image->st.st_ino;
+	/* What stood at this path before and that nothing stands on is nobody's any more. */
+	int r = catalogue_run(store, err,
 		"DELETE FROM image WHERE path = ?1 AND NOT (size = ?2 AND mtime_ns = ?3 AND inode = ?4) "
-		"AND id NOT IN (SELECT image FROM fork)",
-		"siii", image->path, (int64_t)image->st.st_size, stat_mtime_ns(&image->st),
-		(int64_t)image->st.st_ino);
+		"AND NOT " IN_USE,
+		"siii", image->path, size, stat_mtime_ns(&image->st), inode);
 	if (r < 0)
 		return r;
 	r = catalogue_number(store, &image->id, err,
-		"INSERT INTO image(path, format, size, mtime_ns, inode, read_only_paths, created) "
-		"VALUES(?, ?, ?, ?, ?, ifnull(?, ''), ?) ON CONFLICT(path, size, mtime_ns, inode) "
-		"DO UPDATE SET format = excluded.format, read_only_paths = excluded.read_only_paths "
+		"INSERT INTO image(path, format, size, mtime_ns, inode, read_only_paths, created, "
+		"process, digest) "
+		"VALUES(?, ?, ?, ?, ?, ifnull(?, ''), ?, ifnull(?, ''), ifnull(?, '')) "
+		"ON CONFLICT(path, size, mtime_ns, inode) "
+		"DO UPDATE SET format = excluded.format, read_only_paths = excluded.read_only_paths, "
+		"process = excluded.process, digest = ifnull(nullif(excluded.digest, ''), digest) "
 		"RETURNING id",
-		"ssiiisi", image->path, format, (int64_t)image->st.st_size,
-		stat_mtime_ns(&image->st), (int64_t)image->st.st_ino, read_only_paths,
-		(int64_t)time(NULL));
+		"ssiiisiss", image->path, facts->format, size, stat_mtime_ns(&image->st), inode,
+		facts->read_only_paths, (int64_t)time(NULL), facts->process, facts->digest);
+	return r < 0 ? r : note_parents(store, image, facts, err);
+}
+
+static int replace(char **string, const char *with)
+{
+	free(*string);
+	*string = strdup(with ? with : "");
+	return *string ? 0 : -ENOMEM;
+}
+
+int store_image_insert(struct ramet_store *store, struct store_image *image,
+	const struct store_image_facts *facts, struct ramet_error *err)
+{
+	_cleanup_transaction_ struct transaction transaction;
+	int r = transaction_begin(&transaction, store, false, err);
+	if (r == 0)
+		r = note_facts(store, image, facts, err);
 	if (r < 0)
 		return r;
-	free(image->format);
-	image->format = strdup(format);
-	if (!image->format)
+	if (replace(&image->format, facts->format) < 0 ||
+		replace(&image->process, facts->process) < 0 ||
+		((facts->digest || !image->digest) && replace(&image->digest, facts->digest) < 0))
 		return error_memory(err);
 	return transaction_commit(&transaction, err);
 }
 
-int store_image_add(struct ramet_store *store, const char *path, const char *format,
-	const char *read_only_paths, struct ramet_error *err)
+int store_image_add(struct ramet_store *store, const char *path,
+	const struct store_image_facts *facts, struct ramet_error *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return error_errno(err, errno, "cannot open the image %s", path);
 	_cleanup_image_ struct store_image image = {0};
 	int r = store_image_find(store, fd, path, &image, err);
-	return r < 0 ? r : store_image_insert(store, &image, format, read_only_paths, err);
+	return r < 0 ? r : store_image_insert(store, &image, facts, err);
+}
+
+int store_image_set_digest(struct ramet_store *store, struct store_image *image, const char *digest,
+	struct ramet_error *err)
+{
+	_cleanup_transaction_ struct transaction transaction;
+	int r = transaction_begin(&transaction, store, false, err);
+	if (r == 0)
+		r = catalogue_run(store, err, "UPDATE image SET digest = ? WHERE id = ?", "si",
+			digest, image->id);
+	if (r == 0 && replace(&image->digest, digest) < 0)
+		r = error_memory(err);
+	return r < 0 ? r : transaction_commit(&transaction, err);
 }
 
 void store_images_free(struct store_images *images)
@@ -134,26 +183,31 @@ static int read_row(sqlite3_stmt *row, struct store_image_row *image, struct ram
 	return 0;
 }
 
-/* Without a fork, by the catalogue's word at the moment of the removal. */
-static int forget(struct ramet_store *store, int64_t id, struct ramet_error *err)
+/* If nothing stands on it, by the catalogue's word at the moment of the removal. */
+static int forget(struct ramet_store *store, int64_t id, bool *gone, struct ramet_error *err)
 {
-	return catalogue_run(store, err,
-		"DELETE FROM image WHERE id = ?1 AND NOT EXISTS "
-		"(SELECT 1 FROM fork WHERE image = ?1)",
-		"i", id);
+	int r = catalogue_run(
+		store, err, "DELETE FROM image WHERE id = ? AND NOT " IN_USE, "i", id);
+	*gone = r == 0 && sqlite3_changes(store->db) > 0;
+	return r;
 }
 
+/* One pass; *some: images were forgotten, and what they stood on may be free now. */
 static int forget_gone(
-	struct ramet_store *store, struct store_images *images, struct ramet_error *err)
+	struct ramet_store *store, struct store_images *images, bool *some, struct ramet_error *err)
 {
 	size_t kept = 0;
 	int r = 0;
+	*some = false;
 	for (size_t i = 0; i < images->count; i++) {
 		struct store_image_row image = images->items[i];
-		if (r == 0 && image.info.forks == 0 && strcmp(image.info.state, "missing") == 0) {
-			r = forget(store, image.id, err);
+		bool gone = false;
+		if (r == 0 && image.info.forks == 0 && strcmp(image.info.state, "missing") == 0)
+			r = forget(store, image.id, &gone, err);
+		if (gone) {
 			free(image.path);
 			free(image.format);
+			*some = true;
 		} else {
 			images->items[kept++] = image;
 		}
@@ -169,7 +223,9 @@ int store_images_list(
 	_cleanup_statement_ sqlite3_stmt *query = NULL;
 	int r = catalogue_prepare(store, &query, err,
 		"SELECT id, path, format, size, mtime_ns, inode, created, "
-		"(SELECT count(*) FROM fork WHERE image = image.id AND state = 'ready') "
+		"(SELECT count(*) FROM fork f WHERE f.image = image.id AND f.state = 'ready') + "
+		"(SELECT count(*) FROM fork_layer l JOIN fork f ON f.id = l.fork "
+		"WHERE l.image = image.id AND f.state = 'ready') "
 		"FROM image ORDER BY path, created, id",
 		"");
 	while (r == 0 && (r = catalogue_step(store, query, err)) > 0) {
@@ -177,9 +233,51 @@ int store_images_list(
 		r = image ? read_row(query, image, err) : error_memory(err);
 	}
 	sqlite3_reset(query);
-	if (r == 0)
-		r = forget_gone(store, images, err);
+	for (bool some = true; r == 0 && some;)
+		r = forget_gone(store, images, &some, err);
 	if (r < 0)
 		store_images_free(images);
+	return r;
+}
+
+void store_layers_free(struct store_layers *layers)
+{
+	for (size_t i = 0; i < layers->count; i++) {
+		free(layers->items[i].path);
+		free(layers->items[i].format);
+	}
+	vector_free(layers);
+}
+
+int store_layer_push(struct store_layers *layers, sqlite3_stmt *row, struct ramet_error *err)
+{
+	struct store_layer *layer = vector_push(layers);
+	if (!layer)
+		return error_memory(err);
+	*layer = (struct store_layer){
+		.image = sqlite3_column_int64(row, 0),
+		.path = catalogue_text(row, 1),
+		.format = catalogue_text(row, 2),
+	};
+	if (!layer->path || !layer->format)
+		return error_memory(err);
+	layer->state = store_image_state(layer->path, sqlite3_column_int64(row, 3),
+		sqlite3_column_int64(row, 4), sqlite3_column_int64(row, 5));
+	return 0;
+}
+
+int store_image_parents(struct ramet_store *store, int64_t image, struct store_layers *parents,
+	struct ramet_error *err)
+{
+	*parents = (struct store_layers){0};
+	_cleanup_statement_ sqlite3_stmt *query = NULL;
+	int r = catalogue_prepare(store, &query, err,
+		"SELECT " LAYER_COLUMNS " FROM image_parent p JOIN image i ON i.id = p.parent "
+		"WHERE p.image = ? ORDER BY p.position",
+		"i", image);
+	while (r == 0 && (r = catalogue_step(store, query, err)) > 0)
+		r = store_layer_push(parents, query, err);
+	if (r < 0)
+		store_layers_free(parents);
 	return r;
 }

@@ -7,23 +7,38 @@
 
 #include "store/store.h"
 
+/* One file, and what the catalogue knows of it. */
 struct store_image {
-	int64_t id; /* 0: not in the catalogue */
+	int64_t id; /* 0: not in the catalogue, and the other strings are NULL */
 	char *path; /* absolute */
 	char *format;
+	char *digest;   /* "sha256:HEX" of the file, "" when it was never computed */
+	char *process;  /* the default command, JSON; "" for none */
 	struct stat st; /* of the file now */
 };
 void store_image_free(struct store_image *image);
 #define _cleanup_image_ __attribute__((cleanup(store_image_free)))
 
-/* What the catalogue knows of the file open at fd, called path: id is 0 when it knows nothing. */
+/*
+ * What the catalogue knows of the file open at fd, called path: id is 0 when it knows nothing. A
+ * file that was written anew since, in place or beside, is another one. Errors: of realpath(3), or
+ * of the catalogue.
+ */
 int store_image_find(struct ramet_store *store, int fd, const char *path, struct store_image *image,
 	struct ramet_error *err);
-/* Give image, found to be of that format, a row. */
-int store_image_insert(struct ramet_store *store, struct store_image *image, const char *format,
-	const char *read_only_paths, struct ramet_error *err);
+/* Give image, found, a row with these facts, as store_image_add does. */
+int store_image_insert(struct ramet_store *store, struct store_image *image,
+	const struct store_image_facts *facts, struct ramet_error *err);
+/* Note the digest of image, found: it was computed of the file that image.st is of. */
+int store_image_set_digest(struct ramet_store *store, struct store_image *image, const char *digest,
+	struct ramet_error *err);
+/* The images that the image of this row was made to stand on, the bottom one first; none for an
+ * image that is whole. The caller frees them. */
+int store_image_parents(struct ramet_store *store, int64_t image, struct store_layers *parents,
+	struct ramet_error *err);
 
-/* Every image in the catalogue. One whose file is gone and that no fork stands on is forgotten. */
+/* Every image in the catalogue. One whose file is gone and that no fork and no layer stands on is
+ * forgotten. */
 struct store_images {
 	struct store_image_row {
 		struct ramet_image_info info; /* its strings belong to path and format */
@@ -39,6 +54,14 @@ void store_images_free(struct store_images *images);
 
 /* "unchanged", "changed" or "missing": the file at path against what a row says of it. */
 const char *store_image_state(const char *path, int64_t size, int64_t mtime_ns, int64_t inode);
+
+/* For forks.c: the next image that a statement answers, its columns from first on being LAYER_COLUMNS
+ * of an image i. */
+#define LAYER_COLUMNS "i.id, i.path, i.format, i.size, i.mtime_ns, i.inode"
+enum { LAYER_COLUMN_COUNT = 6 };
+struct sqlite3_stmt;
+int store_layer_push(
+	struct store_layers *layers, struct sqlite3_stmt *row, struct ramet_error *err);
 
 static inline int64_t stat_mtime_ns(const struct stat *st)
 {

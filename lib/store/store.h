@@ -30,13 +30,30 @@ struct ramet_store {
 /* Give back the room that was put aside when the store was opened; whether there was any. */
 bool store_reserve_use(struct ramet_store *store);
 
+/* Images that stand one on the other, the bottom one first. */
+struct store_layers {
+	struct store_layer {
+		int64_t image;     /* its row */
+		char *path;        /* absolute */
+		char *format;      /* "squashfs", "ext4" */
+		const char *state; /* "unchanged", "changed" or "missing"; static */
+	} * items;
+	size_t count, capacity;
+};
+void store_layers_free(struct store_layers *layers);
+#define _cleanup_layers_ __attribute__((cleanup(store_layers_free)))
+
 /* What the catalogue knows of one fork. */
 struct store_fork {
 	int64_t id;
 	char *name;
-	char *base;             /* absolute path of the image */
-	char *format;           /* of the image: "squashfs", "ext4" */
-	char *read_only_paths;  /* of the image: absolute paths in it, one a line; "" for none */
+	char *base;                 /* absolute path of the image; of the bottom one in a chain */
+	char *format;               /* of the base: "squashfs", "ext4" */
+	struct store_layers layers; /* the images above the base; none for most forks */
+	/* Absolute paths that the guest mounts read-only, one a line, "" for none: of the base and
+	 * of the layers, down to the topmost one that was made for what is below it. */
+	char *read_only_paths;
+	char *process;          /* of the topmost image that has one; "" for none */
 	char *mode;             /* "overlay" or "clone" */
 	char *provider;         /* "file", "reflink" */
 	char *folder;           /* absolute path of the fork's folder */
@@ -52,7 +69,7 @@ int store_fork_find(struct ramet_store *store, const char *name, struct store_fo
 void store_fork_free(struct store_fork *fork);
 #define _cleanup_fork_ __attribute__((cleanup(store_fork_free)))
 
-/* -ESTALE and a sentence unless the base is the file that the fork was made of. */
+/* -ESTALE and a sentence unless the base and the layers are the files that the fork was made of. */
 int store_fork_check_base(const struct store_fork *fork, struct ramet_error *err);
 
 /* All forks, sorted by name with the numbers in names in order. */
@@ -90,13 +107,24 @@ void store_lock_release(struct store_lock *lock);
 /* Who holds the fork: a pid, 0 nobody, -1 somebody whose pid is not to be found out. */
 pid_t store_fork_holder(struct ramet_store *store, const char *name);
 
+/* What is to be noted of an image; all but format may be NULL or 0, for none. Borrowed. */
+struct store_image_facts {
+	const char *format; /* the name of an image format */
+	const char
+		*read_only_paths; /* in it, that the guest mounts read-only: absolute, one a line */
+	/* The default command, JSON: {"args":[...],"env":[...],"cwd":"/","user":"..."}. */
+	const char *process;
+	const char *digest; /* of the file: "sha256:" and 64 lower-case hexadecimal digits */
+	/* A layer: the rows of all images that it was made to stand on, the bottom one first. */
+	const int64_t *parents;
+	size_t parent_count;
+};
+
 /*
- * Put an image into the catalogue. path is made absolute; format is the name of an image format;
- * read_only_paths: absolute paths in the image that the guest mounts read-only, one a line, or
- * NULL for none. An image that is there already, unchanged, keeps its row and takes
- * read_only_paths.
+ * Put an image into the catalogue. path is made absolute. An image that is there already,
+ * unchanged, keeps its row and takes the facts; its digest stays when facts have none.
  */
-int store_image_add(struct ramet_store *store, const char *path, const char *format,
-	const char *read_only_paths, struct ramet_error *err);
+int store_image_add(struct ramet_store *store, const char *path,
+	const struct store_image_facts *facts, struct ramet_error *err);
 
 #endif

@@ -25,6 +25,13 @@ static void write_file(const char *path, const char *text)
 	CHECK(fd >= 0 && write_full(fd, text, strlen(text)) == 0);
 }
 
+static int add(
+	struct ramet_store *store, const char *path, const char *format, const char *read_only)
+{
+	const struct store_image_facts facts = {.format = format, .read_only_paths = read_only};
+	return store_image_add(store, path, &facts, &err);
+}
+
 /* An empty store with one image that no format would know: the store does not care. */
 static struct ramet_store *fresh(void)
 {
@@ -33,7 +40,7 @@ static struct ramet_store *fresh(void)
 	CHECK_EQ(ramet_store_open(root, &store, &err), 0);
 	snprintf(base, sizeof base, "%s/base", root);
 	write_file(base, "a base");
-	CHECK_EQ(store_image_add(store, base, "squashfs", "/a\n/b c", &err), 0);
+	CHECK_EQ(add(store, base, "squashfs", "/a\n/b c\n"), 0);
 	return store;
 }
 
@@ -114,7 +121,7 @@ static void test_only_finished_forks_are_seen(void)
 	CHECK_EQ(store_forks_list(other, &forks, &err), 0);
 	REQUIRE(forks.count == 3);
 	CHECK_STR(forks.items[2].name, "vm-3");
-	CHECK_STR(forks.items[2].read_only_paths, "/a\n/b c");
+	CHECK_STR(forks.items[2].read_only_paths, "/a\n/b c\n");
 	CHECK_STR(forks.items[2].base_state, "unchanged");
 	CHECK_STR(forks.items[2].format, "squashfs");
 	ramet_store_close(other);
@@ -311,15 +318,15 @@ static void test_a_base_that_changes_is_noticed(void)
 static void test_images_come_and_go(void)
 {
 	struct ramet_store *store = fresh();
-	CHECK_EQ(store_image_add(store, base, "squashfs", NULL, &err), 0);
+	CHECK_EQ(add(store, base, "squashfs", NULL), 0);
 	CHECK_EQ(ask(store, "SELECT count(*) FROM image"), 1);
 	make(store, "vm", 0);
 	write_file(base, "another base");
-	CHECK_EQ(store_image_add(store, base, "ext4", NULL, &err), 0);
+	CHECK_EQ(add(store, base, "ext4", NULL), 0);
 	CHECK_EQ(ask(store, "SELECT count(*) FROM image"), 2); /* a fork stands on the old one */
 	CHECK_EQ(store_fork_remove(store, "vm", &err), 0);
 	write_file(base, "a third base");
-	CHECK_EQ(store_image_add(store, base, "ext4", NULL, &err), 0);
+	CHECK_EQ(add(store, base, "ext4", NULL), 0);
 	CHECK_EQ(ask(store, "SELECT count(*) FROM image"), 1);
 	unlink(base);
 	_cleanup_images_ struct store_images images;
