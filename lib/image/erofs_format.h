@@ -26,8 +26,9 @@
 /* feature_compat: a kernel mounts whatever bits are set. */
 enum erofs_compat {
 	EROFS_COMPAT_SUPER_CHECKSUM = 0x1,
-	EROFS_COMPAT_MTIME = 0x2,        /* times in inodes are of modification, not of change */
-	EROFS_COMPAT_XATTR_FILTER = 0x4, /* 6.6: the attributes' h_name_filter is filled */
+	EROFS_COMPAT_MTIME = 0x2,           /* times in inodes are of modification, not of change */
+	EROFS_COMPAT_XATTR_FILTER = 0x4,    /* 6.6: the attributes' h_name_filter is filled */
+	EROFS_COMPAT_PLAIN_PREFIXES = 0x10, /* 6.17: long prefixes: never in the packed inode */
 };
 
 /* feature_incompat: a kernel refuses what it does not know. The first kernel that knows each is
@@ -40,7 +41,7 @@ enum erofs_incompat {
 	EROFS_INCOMPAT_TAIL_PACKING = 0x10,    /* 5.17: of compressed data */
 	EROFS_INCOMPAT_FRAGMENTS = 0x20,       /* 6.1; also: deduplication of compressed data */
 	EROFS_INCOMPAT_XATTR_PREFIXES = 0x40,  /* 6.4: long prefixes of attributes' names */
-	EROFS_INCOMPAT_48BIT = 0x80,           /* 6.15 */
+	EROFS_INCOMPAT_48BIT = 0x80,           /* 6.15: block numbers beyond 32 bits */
 	EROFS_INCOMPAT_METABOX = 0x100,        /* 6.17 */
 };
 
@@ -52,7 +53,7 @@ struct erofs_super {
 	uint32_t feature_compat;
 	uint8_t block_bits;
 	uint8_t extra_slots; /* of 16 bytes, behind this structure */
-	uint16_t root_nid;
+	uint16_t root_nid;   /* with root_nid_wide: bits 32 to 47 of blocks */
 	uint64_t inodes;
 	uint64_t build_time; /* the mtime of every compact inode: seconds, signed, ... */
 	uint32_t build_time_nsec;
@@ -67,18 +68,23 @@ struct erofs_super {
 	uint16_t device_slot;
 	uint8_t directory_block_bits; /* above block_bits; 0 always */
 	uint8_t xattr_prefix_count;
-	uint32_t xattr_prefix_start;
-	uint64_t packed_nid;
+	uint32_t xattr_prefix_start; /* see struct erofs_xattr_prefix */
+	uint64_t packed_nid;         /* an inode without a name, of fragments and prefixes */
 	uint8_t xattr_filter_reserved;
-	uint8_t reserved[23];
+	uint8_t reserved[7];
+	uint64_t root_nid_wide; /* with EROFS_INCOMPAT_48BIT, or 0 */
+	uint8_t reserved2[8];
 };
 
-/* The first field of an inode: bit 0 whether it is an extended one, bits 1 to 3 its layout, all
- * others 0. */
+/* The first field of an inode: bit 0 whether it is an extended one, bits 1 to 3 its layout, bit 4
+ * see below, all others 0. */
 #define EROFS_FORMAT_EXTENDED     0x1
 #define EROFS_FORMAT_LAYOUT_SHIFT 1
 #define EROFS_FORMAT_LAYOUT_MASK  0x7
 #define EROFS_FORMAT_ALL          0xF
+/* 6.15. A directory: it has no "."; any other compact inode: it has one link, and its nlink is bits
+ * 32 to 47 of its block's number. In an extended inode `reserved` is always that. */
+#define EROFS_FORMAT_BIT_4 0x10
 
 enum erofs_layout {
 	EROFS_FLAT_PLAIN = 0, /* blocks in a row; the last is padded with zeros */
@@ -95,6 +101,7 @@ enum erofs_layout {
 #define EROFS_CHUNK_BITS_MASK 0x1F /* a chunk is a block << these bits */
 #define EROFS_CHUNK_INDEXES   0x20 /* addresses of 8 bytes (struct erofs_chunk_index), not of 4 */
 #define EROFS_CHUNK_ALL       0x3F
+#define EROFS_CHUNK_48BIT     0x40 /* 6.15: `advise` is bits 32 to 47 of the address */
 
 struct erofs_inode_compact {
 	uint16_t format;
@@ -102,7 +109,7 @@ struct erofs_inode_compact {
 	uint16_t mode;
 	uint16_t nlink;
 	uint32_t size;
-	uint32_t reserved;
+	uint32_t reserved; /* 6.15: mtime, seconds after build_time */
 	uint32_t u;
 	uint32_t number; /* for a stat() of 32 bits; otherwise unused */
 	uint16_t uid;
@@ -183,6 +190,18 @@ enum erofs_xattr_index {
 	EROFS_XATTR_SECURITY = 6, /* "security." */
 	EROFS_XATTR_LONG_PREFIX = 0x80,
 };
+
+/*
+ * The long prefixes begin 4 * xattr_prefix_start bytes into the image, or into the packed inode
+ * when there is one (EROFS_INCOMPAT_FRAGMENTS and packed_nid) and not EROFS_COMPAT_PLAIN_PREFIXES.
+ * Each starts at a multiple of 4. An attribute's name_index with EROFS_XATTR_LONG_PREFIX is the
+ * number of one; its name is the prefix of base_index, the infix, and its own part.
+ */
+struct erofs_xattr_prefix {
+	uint16_t length; /* of what follows */
+	uint8_t base_index;
+	/* char infix[length - 1]; at most EROFS_NAME_MAX */
+} __attribute__((packed));
 
 _Static_assert(sizeof(struct erofs_super) == 128, "as on disk");
 _Static_assert(sizeof(struct erofs_inode_compact) == 32, "as on disk");

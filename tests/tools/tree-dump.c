@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tree-dump squashfs IMAGE | ext4 IMAGE | dir FOLDER | overlay LOWER UPPER DIR [LOWER-FORMAT]
+ * tree-dump squashfs IMAGE | ext4 IMAGE | erofs IMAGE | dir FOLDER |
+ *           overlay LOWER UPPER DIR [LOWER-FORMAT]
  *
  * Print a tree in one canonical form, seen through a reader or through the kernel: a line each for
  * path, type and mode, owners, links, size, time, device, target, attributes and a sum of the
@@ -20,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "base/vector.h"
+#include "image/erofs_reader.h"
 #include "image/ext4_reader.h"
 #include "image/overlay.h"
 #include "image/squashfs_reader.h"
@@ -266,11 +268,14 @@ static struct fs *open_view(const char *format, const char *path)
 	struct ramet_error err = {0};
 	struct fs *fs = NULL;
 	bool replayed;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r, fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		die(path, NULL);
-	int r = strcmp(format, "ext4") == 0 ? ext4_open(fd, &fs, &replayed, &err)
-					    : squashfs_open(fd, &fs, &err);
+	if (strcmp(format, "ext4") == 0)
+		r = ext4_open(fd, &fs, &replayed, &err);
+	else
+		r = strcmp(format, "erofs") == 0 ? erofs_open(fd, &fs, &err)
+						 : squashfs_open(fd, &fs, &err);
 	if (r < 0)
 		die(path, &err);
 	return fs;
@@ -301,7 +306,7 @@ int main(int argc, char **argv)
 	}
 	if (argc < 3) {
 		fprintf(stderr,
-			"usage: tree-dump squashfs|ext4|dir PATH, overlay LOWER UPPER DIR\n");
+			"usage: tree-dump squashfs|ext4|erofs|dir PATH, overlay LOWER UPPER DIR\n");
 		return 2;
 	}
 	if (strcmp(argv[1], "dir") == 0) {
