@@ -95,7 +95,7 @@ int erofs_node_read(
 int erofs_stat(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_error *err);
 int erofs_readlink(struct fs *fs, fs_ref ref, char **target, struct ramet_error *err);
 
-/* erofs_content.c */
+/* erofs_map.c */
 /* Read content of any inode that has some; [offset, offset + length) lies within its size. The
  * sentence of a failure does not name the inode. */
 int erofs_content(struct erofs *e, const struct erofs_node *node, uint64_t offset, void *buffer,

@@ -5,7 +5,7 @@
  * Documentation/filesystems/erofs.rst.
  *
  * That an image was compressed is no reason to refuse it as a whole: its directories, attributes
- * and small files are plain, so it can be listed and compared; see erofs_content.c.
+ * and small files are plain, so it can be listed and compared; see erofs_map.c.
  */
 #include <endian.h>
 #include <errno.h>
