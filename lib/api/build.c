@@ -61,6 +61,22 @@ static int graft(struct build *build, const struct ramet_bind *bind,
 	return build->read_only.failed ? error_memory(err) : 0;
 }
 
+/* What came with the source: the user's own binds lie above. */
+static int graft_source_binds(
+	struct build *build, const struct source_options *options, struct ramet_error *err)
+{
+	const struct source *source = build->source;
+	int r = 0;
+	if (source->read_only)
+		text_append(&build->read_only, "/\n");
+	for (size_t i = 0; i < source->binds.count && r == 0; i++) {
+		const struct source_bind *bind = &source->binds.items[i];
+		r = graft(build, &(struct ramet_bind){bind->source, bind->target, bind->read_only},
+			options, err);
+	}
+	return r == 0 && build->read_only.failed ? error_memory(err) : r;
+}
+
 static int walk(struct build *build, struct ramet_error *err)
 {
 	const struct ramet_build_options *options = build->options;
@@ -74,6 +90,8 @@ static int walk(struct build *build, struct ramet_error *err)
 	int r = tree_new(&build->tree, err);
 	if (r == 0)
 		r = build->source->ops->walk(build->source, build->tree, &source, err);
+	if (r == 0)
+		r = graft_source_binds(build, &source, err);
 	for (size_t i = 0; i < options->bind_count && r == 0; i++)
 		r = graft(build, &options->binds[i], &source, err);
 	if (r == 0 && options->init)
@@ -165,7 +183,8 @@ int ramet_build(struct ramet_store *store, const struct ramet_build_options *opt
 	int r = build_run(&build, err);
 	if (r < 0 || !store)
 		return r;
-	const struct store_image_facts facts = {
-		.format = build.format->name, .read_only_paths = build.read_only.data};
+	const struct store_image_facts facts = {.format = build.format->name,
+		.read_only_paths = build.read_only.data,
+		.process = build.source->process};
 	return store_image_add(store, options->output, &facts, err);
 }

@@ -9,8 +9,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "source/bundle.h"
+
 const struct source_kind source_kinds[] = {
 	{"dir", "a folder of the host (also without the prefix)", source_open_directory},
+	{"bundle", "an OCI runtime bundle: a folder with config.json and a root",
+		source_open_bundle},
 	{0},
 };
 

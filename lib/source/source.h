@@ -59,7 +59,8 @@ struct source {
 	char *place;     /* as the user wrote it, for messages */
 	VECTOR(int) fds; /* what walk and content need in a sandbox; they belong to the source */
 	VECTOR(struct source_bind) binds;
-	char *process; /* JSON of the default command that the source names (store.h), or NULL */
+	bool read_only; /* the guest is to see the root read-only */
+	char *process;  /* JSON of the default command that the source names (process.h), or NULL */
 };
 void source_init(struct source *source, const struct source_ops *ops);
 void source_release(struct source *source);
@@ -91,9 +92,9 @@ int source_walk(struct tree *tree, const char *path, const struct source_options
 
 /*
  * Open path as a new origin and make the node for it, with everything under it when it is a
- * directory. Regular files are taken only with allow_file. *top has no parent; it is called name.
+ * directory. Regular files are taken only with allow_file. *top has no parent and an empty name.
  */
-int source_take(struct tree *tree, const char *path, const char *name, bool allow_file,
+int source_take(struct tree *tree, const char *path, bool allow_file,
 	const struct source_options *options, struct tree_node **top, struct ramet_error *err);
 
 /* Read the extended attributes of name in the directory dirfd ("." for itself) into node. */
