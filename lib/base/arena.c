@@ -2,6 +2,7 @@
 #include "base/arena.h"
 
 #include <stdalign.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,7 @@ static void *take(struct arena *arena, size_t length, size_t alignment)
 
 void *arena_alloc(struct arena *arena, size_t length)
 {
-	return take(arena, length, alignof(max_align_t));
+	return take(arena, length, alignof(uint64_t));
 }
 
 char *arena_copy(struct arena *arena, const void *bytes, size_t length)

@@ -11,7 +11,7 @@ struct arena {
 	size_t used, size; /* of the newest chunk */
 };
 
-/* length zeroed bytes, aligned for any type; NULL without memory. */
+/* length zeroed bytes, aligned for pointers and 64-bit integers; NULL without memory. */
 void *arena_alloc(struct arena *arena, size_t length);
 /* length bytes and a NUL after them, packed without alignment; NULL without memory. */
 char *arena_copy(struct arena *arena, const void *bytes, size_t length);

@@ -95,8 +95,9 @@ int erofs_node_read(
 int erofs_stat(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_error *err);
 int erofs_readlink(struct fs *fs, fs_ref ref, char **target, struct ramet_error *err);
 
-/* erofs_content.c */
-/* Read content of any inode that has some; [offset, offset + length) lies within its size. */
+/* erofs_map.c */
+/* Read content of any inode that has some; [offset, offset + length) lies within its size. The
+ * sentence of a failure does not name the inode. */
 int erofs_content(struct erofs *e, const struct erofs_node *node, uint64_t offset, void *buffer,
 	size_t length, struct ramet_error *err);
 int erofs_read(struct fs *fs, fs_ref ref, uint64_t offset, void *buffer, size_t length,

@@ -218,7 +218,7 @@ int erofs_readlink(struct fs *fs, fs_ref ref, char **target, struct ramet_error 
 		return error_memory(err);
 	r = erofs_content(e, &node, 0, text, node.size, err);
 	if (r < 0)
-		return r;
+		return error_prefix(err, r, "symlink %llu", erofs_shown(ref));
 	if (memchr(text, '\0', node.size))
 		return erofs_damage(
 			err, "the target of symlink %llu has a zero byte", erofs_shown(ref));

@@ -5,7 +5,7 @@
  * Documentation/filesystems/erofs.rst.
  *
  * That an image was compressed is no reason to refuse it as a whole: its directories, attributes
- * and small files are plain, so it can be listed and compared; see erofs_content.c.
+ * and small files are plain, so it can be listed and compared; see erofs_map.c.
  */
 #include <endian.h>
 #include <errno.h>
@@ -105,8 +105,9 @@ static int check_features(const struct erofs_super *super, struct ramet_error *e
 			unknown);
 	if (super->extra_devices)
 		return error_set(err, EOPNOTSUPP,
-			"the EROFS image has its content in %u other files (devices), which cannot be "
-			"read here: build it again as one file, without mkfs.erofs --blobdev",
+			"the EROFS image has its content in other files or devices (%u), which "
+			"cannot be read here: build it again as one file, without mkfs.erofs "
+			"--blobdev",
 			super->extra_devices);
 	if (super->directory_block_bits)
 		return error_set(err, EOPNOTSUPP,

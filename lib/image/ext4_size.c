@@ -66,7 +66,7 @@ static int count_content(struct ext4_writer *writer, uint64_t *blocks, struct ra
 {
 	*blocks = SLACK;
 	for (struct tree_node *node = writer->tree->root; node; node = tree_next(node)) {
-		if (node->link)
+		if (tree_link(node))
 			continue;
 		int r = 0;
 		if (S_ISDIR(node->mode)) {

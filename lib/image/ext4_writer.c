@@ -307,7 +307,7 @@ static void number_inodes(struct ext4_writer *writer)
 			node->number = EXT2_ROOT_INO;
 		else if (node == writer->lost_found)
 			node->number = EXT4_LOST_FOUND_INODE;
-		else if (!node->link)
+		else if (!tree_link(node))
 			node->number = next++;
 	}
 }
@@ -321,25 +321,26 @@ static int write_tree(struct ext4_writer *writer, struct ramet_error *err)
 		if (S_ISDIR(node->mode))
 			r = write_directory(writer, node, err);
 	for (struct tree_node *node = root; node && r == 0; node = tree_next(node))
-		if (!S_ISDIR(node->mode) && !S_ISREG(node->mode) && !node->link)
+		if (!S_ISDIR(node->mode) && !S_ISREG(node->mode) && !tree_link(node))
 			r = write_other(writer, node, err);
 	_cleanup_content_order_ struct content_order order = {0};
 	if (r == 0)
 		r = tree_content_order(writer->tree, &order, err);
-	for (size_t i = 0; i < order.count && r == 0; i++)
-		r = write_other(writer, order.items[i], err);
+	struct tree_node *file;
+	while (r == 0 && (file = content_order_next(&order)))
+		r = write_other(writer, file, err);
 	return r;
 }
 
 /* What of a node makes the image: its content is not among it, since it is read only once, later. */
-static void describe(struct text *text, const struct tree_node *node)
+static void describe(struct text *text, struct tree_node *node)
 {
 	const uint64_t fixed[] = {node->mode, node->uid, node->gid, node->nlink,
 		S_ISDIR(node->mode) ? 0 : node->size, (uint64_t)node->mtime, node->mtime_nsec};
 	text_append_bytes(text, fixed, sizeof fixed);
 	text_append_bytes(text, node->name, strlen(node->name) + 1);
 	if (S_ISLNK(node->mode))
-		text_append_bytes(text, node->target, node->size);
+		text_append_bytes(text, tree_inode(node)->target, node->size);
 	for (const struct tree_xattr *x = node->xattrs; x; x = x->next) {
 		text_append_bytes(text, x->name, strlen(x->name) + 1);
 		text_append_bytes(text, x->value, x->size);

@@ -26,7 +26,7 @@ static void number_inodes(struct tree *tree)
 		if (!S_ISDIR(node->mode))
 			continue;
 		for (struct tree_node *child = node->first; child; child = child->next)
-			if (!child->link)
+			if (!tree_link(child))
 				child->number = ++last;
 	}
 }
@@ -126,7 +126,7 @@ static int write_other(
 	struct squashfs_writer *writer, struct tree_node *node, struct ramet_error *err)
 {
 	bool is_file = S_ISREG(node->mode);
-	sqfs_inode_generic_t *inode = is_file               ? writer->inodes[node->place]
+	sqfs_inode_generic_t *inode = is_file               ? squashfs_kept_inode(writer, node)
 				      : S_ISLNK(node->mode) ? make_link(node)
 							    : make_special(node);
 	if (!inode)
@@ -141,8 +141,7 @@ static int write_other(
 		inode->data.file_ext.nlink = node->nlink;
 	int r = code == 0 ? write_inode(writer, node, inode, err)
 			  : squashfs_failed(writer, code, "make an inode", err);
-	if (!is_file)
-		free(inode);
+	free(inode);
 	return r;
 }
 
@@ -184,7 +183,7 @@ static int write_all(struct squashfs_writer *writer, struct ramet_error *err)
 		if (!S_ISDIR(node->mode))
 			continue;
 		for (struct tree_node *child = node->first; child; child = child->next) {
-			int r = S_ISDIR(child->mode) || child->link
+			int r = S_ISDIR(child->mode) || tree_link(child)
 					? 0
 					: write_other(writer, child, err);
 			if (r < 0)

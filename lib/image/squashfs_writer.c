@@ -91,8 +91,9 @@ static int make_parts(struct squashfs_writer *writer)
 		writer->directories = sqfs_dir_writer_create(
 			writer->directory_table, SQFS_DIR_WRITER_CREATE_EXPORT_TABLE);
 	writer->buffer = malloc(BUFFER_SIZE);
+	writer->pending = calloc(SQUASHFS_PENDING, sizeof *writer->pending);
 	if (!writer->blocks || !writer->fragments || !writer->ids || !writer->xattrs ||
-		!writer->inode_table || !writer->directories || !writer->buffer)
+		!writer->inode_table || !writer->directories || !writer->buffer || !writer->pending)
 		return SQFS_ERROR_ALLOC;
 	unsigned workers = count_workers();
 	const sqfs_block_processor_desc_t description = {
@@ -184,14 +185,16 @@ static int append_content(
 	return content_verify(content, err);
 }
 
-static int write_file(struct squashfs_writer *writer, struct tree_node *node,
-	sqfs_inode_generic_t **inode, struct ramet_error *err)
+static int write_file(
+	struct squashfs_writer *writer, struct tree_node *node, struct ramet_error *err)
 {
 	_cleanup_content_ struct content content;
 	int r = content_open(&content, writer->tree, node, err);
 	if (r < 0)
 		return r;
-	int code = sqfs_block_processor_begin_file(writer->processor, inode, NULL, 0);
+	struct squashfs_pending *pending = &writer->pending[writer->pending_count++];
+	pending->node = node;
+	int code = sqfs_block_processor_begin_file(writer->processor, &pending->inode, NULL, 0);
 	if (code == 0) {
 		r = append_content(writer, &content, err);
 		if (r < 0)
@@ -202,25 +205,34 @@ static int write_file(struct squashfs_writer *writer, struct tree_node *node,
 	return code == 0 ? 0 : squashfs_failed(writer, code, "write the image", err);
 }
 
+/* Once nothing is in flight, what libsquashfs noted about the files so far is whole. */
+static int settle(struct squashfs_writer *writer, struct ramet_error *err)
+{
+	int code = sqfs_block_processor_sync(writer->processor);
+	if (code != 0)
+		return squashfs_failed(writer, code, "write the image", err);
+	return squashfs_keep_pending(writer, err);
+}
+
 static int write_content(struct squashfs_writer *writer, struct ramet_error *err)
 {
 	_cleanup_content_order_ struct content_order order;
 	int r = tree_content_order(writer->tree, &order, err);
 	if (r < 0)
 		return r;
-	writer->inodes = calloc(order.count + 1, sizeof *writer->inodes);
-	if (!writer->inodes)
-		return error_memory(err);
 	writer->meter.total = writer->tree->content_bytes;
-	for (size_t i = 0; i < order.count; i++) {
-		struct tree_node *node = order.items[i];
-		node->place = writer->inode_count++;
-		r = write_file(writer, node, &writer->inodes[node->place], err);
+	struct tree_node *node;
+	while ((node = content_order_next(&order))) {
+		r = writer->pending_count == SQUASHFS_PENDING ? settle(writer, err) : 0;
+		if (r == 0)
+			r = write_file(writer, node, err);
 		if (r < 0)
 			return r;
 	}
 	int code = sqfs_block_processor_finish(writer->processor);
-	return code == 0 ? 0 : squashfs_failed(writer, code, "write the image", err);
+	if (code != 0)
+		return squashfs_failed(writer, code, "write the image", err);
+	return squashfs_keep_pending(writer, err);
 }
 
 static int write_tables(struct squashfs_writer *writer)
@@ -283,9 +295,11 @@ static void release(struct squashfs_writer *writer)
 	sqfs_destroy(writer->blocks);
 	sqfs_destroy(writer->decompressor);
 	sqfs_destroy(writer->compressor);
-	for (size_t i = 0; i < writer->inode_count; i++)
-		sqfs_free(writer->inodes[i]);
-	free(writer->inodes);
+	for (size_t i = 0; i < writer->pending_count; i++)
+		sqfs_free(writer->pending[i].inode);
+	free(writer->pending);
+	arena_free(&writer->kept);
+	vector_free(&writer->files);
 	free(writer->buffer);
 }
 

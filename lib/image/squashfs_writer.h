@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two halves of the squashfs writer share: content (squashfs_writer.c) comes first, then
- * inodes and directories (squashfs_inodes.c). */
+/* What the parts of the squashfs writer share: content (squashfs_writer.c) comes first; where it
+ * went is kept in little room (squashfs_kept.c); then inodes and directories (squashfs_inodes.c). */
 #ifndef IMAGE_SQUASHFS_WRITER_H
 #define IMAGE_SQUASHFS_WRITER_H
 
@@ -15,12 +15,21 @@
 #include <sqfs/super.h>
 #include <sqfs/xattr_writer.h>
 
+#include "base/arena.h"
 #include "base/progress.h"
+#include "base/vector.h"
 #include "image/image.h"
 #include "image/squashfs_file.h"
 #include "source/tree.h"
 
 #define SQUASHFS_NO_XATTRS UINT32_MAX
+
+/* A file whose content libsquashfs was given, and may still be at work on. */
+struct squashfs_pending {
+	struct tree_node *node;
+	sqfs_inode_generic_t *inode; /* where libsquashfs notes its blocks */
+};
+#define SQUASHFS_PENDING 4096
 
 struct squashfs_writer {
 	struct tree *tree;
@@ -38,16 +47,24 @@ struct squashfs_writer {
 	sqfs_xattr_writer_t *xattrs;
 	sqfs_meta_writer_t *inode_table, *directory_table;
 	sqfs_dir_writer_t *directories;
-	/* The inode of each regular file, where libsquashfs notes its blocks; indexed by the
-	 * node's place until the inode is written, when place becomes its reference. */
-	sqfs_inode_generic_t **inodes;
-	size_t inode_count;
+	struct squashfs_pending *pending; /* SQUASHFS_PENDING of them */
+	size_t pending_count;
+	/* Where the content of regular files is. A node's place says it until the inode is written,
+	 * when place becomes the inode's reference. */
+	struct arena kept;
+	VECTOR(const struct squashfs_kept *) files;
 	char *buffer;
 };
 
 /* A libsquashfs code as a sentence: "cannot WHAT: ...". */
 int squashfs_failed(
 	struct squashfs_writer *writer, int code, const char *what, struct ramet_error *err);
+
+/* Note where the content of the pending files is, in their nodes' places; none is pending then. */
+int squashfs_keep_pending(struct squashfs_writer *writer, struct ramet_error *err);
+/* The inode of a regular file as libsquashfs had it; sqfs_free() it. NULL without memory. */
+sqfs_inode_generic_t *squashfs_kept_inode(
+	const struct squashfs_writer *writer, const struct tree_node *node);
 
 /* Write the inode and the directory table and note their places in the superblock. */
 int squashfs_write_inodes(struct squashfs_writer *writer, struct ramet_error *err);

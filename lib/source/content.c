@@ -28,7 +28,8 @@ static int verify(const struct content *content, const char **how)
 		*how = "was replaced";
 	else if ((uint64_t)st.st_size != node->size)
 		*how = (uint64_t)st.st_size < node->size ? "became shorter" : "became longer";
-	else if (st.st_mtim.tv_sec != node->mtime || st.st_mtim.tv_nsec != (long)node->mtime_nsec)
+	else if (tree_time(st.st_mtim.tv_sec) != node->mtime ||
+		 st.st_mtim.tv_nsec != (long)node->mtime_nsec)
 		*how = "was written to";
 	else
 		return 0;
@@ -200,30 +201,44 @@ static int compare_places(const void *a, const void *b, void *tree)
 	return x->host_inode < y->host_inode ? -1 : x->host_inode > y->host_inode;
 }
 
-/* Those that can be read from anywhere keep the tree's order, in front; only streams are sorted. */
+static bool has_content(const struct tree_node *node)
+{
+	return S_ISREG(node->mode) && !tree_link(node);
+}
+
+/* Those that can be read from anywhere come first, in the tree's own order; the list is of what
+ * comes out of streams, which is sorted. */
 int tree_content_order(struct tree *tree, struct content_order *order, struct ramet_error *err)
 {
-	*order = (struct content_order){0};
-	size_t files = 0, streamed = 0;
-	for (struct tree_node *node = tree->root; node; node = tree_next(node))
-		if (S_ISREG(node->mode) && !node->link) {
-			files++;
-			streamed += stream_of(tree, node) != 0;
-		}
-	order->items = calloc(files + 1, sizeof(struct tree_node *));
-	if (!order->items)
-		return error_memory(err);
-	order->count = order->capacity = files;
-	size_t place = 0, stream_place = files - streamed;
-	for (struct tree_node *node = tree->root; node; node = tree_next(node))
-		if (S_ISREG(node->mode) && !node->link)
-			order->items[stream_of(tree, node) ? stream_place++ : place++] = node;
-	qsort_r(order->items + place, streamed, sizeof(struct tree_node *), compare_places, tree);
+	*order = (struct content_order){.tree = tree, .node = tree->root};
+	for (struct tree_node *node = tree->root; node; node = tree_next(node)) {
+		if (!has_content(node) || !stream_of(tree, node))
+			continue;
+		struct tree_node **place = vector_push(&order->streamed);
+		if (!place)
+			return error_memory(err);
+		*place = node;
+	}
+	if (order->streamed.count)
+		qsort_r(order->streamed.items, order->streamed.count, sizeof(struct tree_node *),
+			compare_places, tree);
 	return 0;
+}
+
+struct tree_node *content_order_next(struct content_order *order)
+{
+	while (order->node) {
+		struct tree_node *node = order->node;
+		order->node = tree_next(node);
+		if (has_content(node) && !stream_of(order->tree, node))
+			return node;
+	}
+	if (order->at < order->streamed.count)
+		return order->streamed.items[order->at++];
+	return NULL;
 }
 
 void content_order_free(struct content_order *order)
 {
-	free(order->items);
-	*order = (struct content_order){0};
+	vector_free(&order->streamed);
 }

@@ -45,13 +45,17 @@ struct content {
 };
 
 /* The inodes with content (regular files, hard links once), in the order in which they are to be
- * read. items belong to the tree's nodes; content_order_free() when done. */
+ * read: content_order_next() gives one after the other, and content_order_free() ends it. */
 struct content_order {
-	struct tree_node **items;
-	size_t count, capacity;
+	struct tree *tree;
+	struct tree_node *node;              /* where the way through the tree stands */
+	VECTOR(struct tree_node *) streamed; /* those in streams, in the streams' order */
+	size_t at;
 };
 /* After tree_finish. -ENOMEM. */
 int tree_content_order(struct tree *tree, struct content_order *order, struct ramet_error *err);
+/* The next one, or NULL. */
+struct tree_node *content_order_next(struct content_order *order);
 void content_order_free(struct content_order *order);
 #define _cleanup_content_order_ __attribute__((cleanup(content_order_free)))
 

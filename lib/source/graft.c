@@ -18,13 +18,10 @@
 static struct tree_node *make_node(
 	struct tree *tree, struct tree_node *directory, const char *name, uint32_t mode)
 {
-	struct tree_node *node = arena_alloc(&tree->arena, sizeof *node);
+	struct tree_node *node = tree_node_new(tree, name, strlen(name));
 	if (!node)
 		return NULL;
-	node->name = arena_copy(&tree->arena, name, strlen(name));
-	if (!node->name)
-		return NULL;
-	node->mode = mode;
+	node->mode = (uint16_t)mode;
 	node->flags = TREE_MEMORY;
 	node->mtime = directory->mtime;
 	node->mtime_nsec = directory->mtime_nsec;
@@ -182,12 +179,9 @@ int tree_graft(struct tree *tree, const char *source, const char *target,
 	struct tree_node *directory, *top;
 	int r = resolve_target(tree, target, &directory, name, err);
 	if (r == 0)
-		r = source_take(tree, source, true, options, &top, err);
+		r = source_take(tree, source, name, true, options, &top, err);
 	if (r < 0)
 		return error_prefix(err, r, "cannot bind %s to %s", source, target);
-	top->name = arena_copy(&tree->arena, name, strlen(name));
-	if (!top->name)
-		return error_memory(err);
 	tree_insert(directory, top);
 	if (!resolved)
 		return 0;

@@ -92,9 +92,9 @@ int source_walk(struct tree *tree, const char *path, const struct source_options
 
 /*
  * Open path as a new origin and make the node for it, with everything under it when it is a
- * directory. Regular files are taken only with allow_file. *top has no parent and an empty name.
+ * directory. Regular files are taken only with allow_file. *top has no parent; it is called name.
  */
-int source_take(struct tree *tree, const char *path, bool allow_file,
+int source_take(struct tree *tree, const char *path, const char *name, bool allow_file,
 	const struct source_options *options, struct tree_node **top, struct ramet_error *err);
 
 /* Read the extended attributes of name in the directory dirfd ("." for itself) into node. */

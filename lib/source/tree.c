@@ -43,6 +43,15 @@ void tree_free(struct tree *tree)
 	free(tree);
 }
 
+struct tree_node *tree_node_new(struct tree *tree, const char *name, size_t length)
+{
+	size_t size = offsetof(struct tree_node, name) + length + 1;
+	struct tree_node *node = arena_alloc(&tree->arena, MAX(size, sizeof *node));
+	if (node)
+		memcpy(node->name, name, length);
+	return node;
+}
+
 struct tree_node *tree_find(const struct tree_node *directory, const char *name)
 {
 	for (struct tree_node *node = directory->first; node; node = node->next) {
@@ -186,14 +195,15 @@ static int link_table_make(struct tree *tree, struct link_table *table)
 
 static void note_link(struct link_table *table, struct tree_node *node)
 {
-	node->link = NULL;
 	if (!(node->flags & TREE_LINKED))
 		return;
 	struct tree_node **slot = link_slot(table, node);
-	if (*slot)
-		node->link = *slot;
-	else
+	if (!*slot) {
 		*slot = node;
+		return;
+	}
+	node->linked = *slot;
+	node->flags |= TREE_LINK;
 }
 
 int tree_finish(struct tree *tree, struct ramet_error *err)
@@ -209,13 +219,13 @@ int tree_finish(struct tree *tree, struct ramet_error *err)
 		note_link(&table, node);
 		bool is_directory = S_ISDIR(node->mode);
 		node->nlink = is_directory ? 2 : 1;
-		if (node->link)
-			node->link->nlink++;
+		if (node->flags & TREE_LINK)
+			node->linked->nlink++;
 		else
 			tree->inodes++;
 		if (is_directory && node->parent)
 			node->parent->nlink++;
-		if (S_ISREG(node->mode) && !node->link)
+		if (S_ISREG(node->mode) && !tree_link(node))
 			fits = fits &&
 			       checked_add(tree->content_bytes, node->size, &tree->content_bytes);
 		/* A filesystem made in the future is one that e2fsck finds fault with. */

@@ -31,36 +31,42 @@ enum tree_flag {
 	TREE_SPARSE = 2, /* the host has allocated less than its size */
 	TREE_MEMORY = 4, /* its content is node->data, not a file of the host */
 	TREE_ORIGIN = 8, /* the top of a source or of a graft: its host path is the origin's */
+	TREE_LINK = 16, /* set by tree_finish: another name for the node that tree_link() answers */
 };
 
-/* About a hundred bytes: a tree of a million entries is to fit in a small machine. */
+/*
+ * 87 bytes and the name, which stands behind them: a tree of a million entries is to fit in a small
+ * machine. So what is never needed together shares room, and some fields have odd widths (their
+ * address cannot be taken). Made by tree_node_new, never on its own.
+ */
 struct tree_node {
 	struct tree_node *parent, *next; /* next: the following name in the same directory */
-	const char *name;                /* "" for the root */
 	union {
-		struct tree_node *first; /* directory: its entries, sorted bytewise by name */
-		const char *target;      /* symlink */
-		const void *data;        /* regular file with TREE_MEMORY */
+		struct tree_node *first;  /* directory: its entries, sorted bytewise by name */
+		const char *target;       /* symlink */
+		const void *data;         /* regular file with TREE_MEMORY */
+		struct tree_node *linked; /* anything with TREE_LINK: see tree_link() */
 	};
-	struct tree_node *link; /* another name for that node (never itself a link), or NULL */
 	struct tree_xattr *xattrs;
 	union {
 		uint64_t size; /* regular file: bytes; symlink: length of target */
 		uint64_t rdev; /* character and block device: dev_t */
 	};
-	int64_t mtime; /* seconds since the epoch; before 1970 below zero */
 	uint64_t
 		host_inode; /* with device and origin: which file this is. Equal ones are hard links
 				of each other where TREE_LINKED is set */
+	uint64_t place : 48;  /* free for whoever writes an image */
+	uint64_t mode : 16;   /* type and permissions, as st_mode */
+	int64_t mtime : 48;   /* seconds since the epoch; before 1970 below zero: tree_time() */
+	uint64_t device : 16; /* index into tree->devices */
 	uint32_t mtime_nsec;
-	uint32_t mode, uid, gid;
+	uint32_t uid, gid;
 	uint32_t
 		nlink; /* names in this tree; set by tree_finish. Directories: 2 + subdirectories */
 	uint32_t number; /* free for whoever writes an image: its inode number */
 	uint16_t origin; /* index into tree->origins */
-	uint16_t device; /* index into tree->devices */
-	uint32_t flags;
-	uint64_t place; /* free for whoever writes an image */
+	uint8_t flags;   /* of enum tree_flag */
+	char name[];     /* "" for the root */
 };
 
 /* Where a part of the tree came from. */
@@ -104,6 +110,17 @@ static inline void tree_freep(struct tree **tree)
 }
 #define _cleanup_tree_ __attribute__((cleanup(tree_freep)))
 
+/* A zeroed node called by the length bytes of name (no NUL among them), which are copied; it is not
+ * yet in any directory. NULL without memory. */
+struct tree_node *tree_node_new(struct tree *tree, const char *name, size_t length);
+
+/* The nearest time that a node can hold: some four million years either way. */
+static inline int64_t tree_time(int64_t seconds)
+{
+	const int64_t most = ((int64_t)1 << 47) - 1;
+	return seconds > most ? most : seconds < -most ? -most : seconds;
+}
+
 /* The entry called name in directory, or NULL. */
 struct tree_node *tree_find(const struct tree_node *directory, const char *name);
 /* Put node under directory at its sorted place, in place of what has its name. */
@@ -125,7 +142,7 @@ int tree_graft(struct tree *tree, const char *source, const char *target,
 int tree_add_file(struct tree *tree, const char *target, uint32_t mode, const void *data,
 	size_t size, struct ramet_error *err);
 
-/* Find the hard links and count everything. Links are found within one origin: two grafts of one
+/* Find the hard links and count everything, once. Links are found within one origin: two grafts of one
  * folder stay apart, as two mounts would. */
 int tree_finish(struct tree *tree, struct ramet_error *err);
 
@@ -135,10 +152,17 @@ struct tree_node *tree_next(struct tree_node *node);
 struct tree_node *tree_first_leaf(struct tree_node *node);
 struct tree_node *tree_next_after(struct tree_node *node);
 
+/* After tree_finish. The node that this one is another name for (never itself a link), or NULL. A
+ * link's own first, target and data are gone; its attributes are those of its inode. */
+static inline struct tree_node *tree_link(const struct tree_node *node)
+{
+	return node->flags & TREE_LINK ? node->linked : NULL;
+}
+
 /* The node that holds the inode: itself, or what it is a link to. */
 static inline struct tree_node *tree_inode(struct tree_node *node)
 {
-	return node->link ? node->link : node;
+	return node->flags & TREE_LINK ? node->linked : node;
 }
 
 /* "/usr/bin/env": the path in the image; "/" for the root. */

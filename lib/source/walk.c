@@ -94,10 +94,10 @@ static int take_stat(struct tree *tree, struct tree_node *node, const struct sta
 		return device;
 	node->device = (uint16_t)device;
 	node->host_inode = st->st_ino;
-	node->mode = st->st_mode;
+	node->mode = (uint16_t)st->st_mode;
 	node->uid = st->st_uid;
 	node->gid = st->st_gid;
-	node->mtime = st->st_mtim.tv_sec;
+	node->mtime = tree_time(st->st_mtim.tv_sec);
 	node->mtime_nsec = (uint32_t)st->st_mtim.tv_nsec;
 	if (!S_ISDIR(st->st_mode) && st->st_nlink > 1)
 		node->flags |= TREE_LINKED;
@@ -148,11 +148,9 @@ static int take_entries(
 {
 	struct tree_node **place = &directory->first;
 	for (size_t i = 0; i < walk->sorted.count; i++) {
-		struct tree_node *node = arena_alloc(&walk->tree->arena, sizeof *node);
 		const char *name = walk->sorted.items[i];
-		if (node)
-			node->name = arena_copy(&walk->tree->arena, name, strlen(name));
-		if (!node || !node->name)
+		struct tree_node *node = tree_node_new(walk->tree, name, strlen(name));
+		if (!node)
 			return error_memory(err);
 		node->parent = directory;
 		node->origin = walk->origin;
@@ -183,7 +181,8 @@ static int walk_directory(struct walk *walk, struct tree_node *node, struct rame
 	struct stat st;
 	if (fstat(fd, &st) < 0)
 		return tree_node_error(walk->tree, node, errno, "look at", err);
-	if (st.st_mtim.tv_sec != node->mtime || st.st_mtim.tv_nsec != (long)node->mtime_nsec)
+	if (tree_time(st.st_mtim.tv_sec) != node->mtime ||
+		st.st_mtim.tv_nsec != (long)node->mtime_nsec)
 		return tree_node_stale(walk->tree, node, "changed", err);
 	return 0;
 }
@@ -238,7 +237,7 @@ static int open_origin(
 	return 0;
 }
 
-int source_take(struct tree *tree, const char *path, bool allow_file,
+int source_take(struct tree *tree, const char *path, const char *name, bool allow_file,
 	const struct source_options *options, struct tree_node **top, struct ramet_error *err)
 {
 	struct stat st;
@@ -248,10 +247,9 @@ int source_take(struct tree *tree, const char *path, bool allow_file,
 	if (!S_ISDIR(st.st_mode) && !(allow_file && S_ISREG(st.st_mode)))
 		return error_set(err, ENOTDIR, "%s is not a folder%s", path,
 			allow_file ? " or a regular file" : "");
-	struct tree_node *node = arena_alloc(&tree->arena, sizeof *node);
+	struct tree_node *node = tree_node_new(tree, name, strlen(name));
 	if (!node)
 		return error_memory(err);
-	node->name = "";
 	node->origin = (uint16_t)(tree->origins.count - 1);
 	node->flags = TREE_ORIGIN;
 	r = take_stat(tree, node, &st);
@@ -268,5 +266,5 @@ int source_take(struct tree *tree, const char *path, bool allow_file,
 int source_walk(struct tree *tree, const char *path, const struct source_options *options,
 	struct ramet_error *err)
 {
-	return source_take(tree, path, false, options, &tree->root, err);
+	return source_take(tree, path, "", false, options, &tree->root, err);
 }

@@ -3,8 +3,8 @@
  * What fuzz targets and corpus tests share: an image from bytes, and a walk that asks a view for
  * everything it has, within bounds.
  *
- * Ext4 devices are mostly empty and a journal alone takes a megabyte, so they are kept in a short
- * form: 32 bits of length in KiB, then for each KiB that is not zeros its number (32 bits, all
+ * Ext4 devices are mostly empty and a journal alone takes a megabyte, and EROFS images are padded to
+ * blocks, so both are kept in a short form: 32 bits of length in KiB, then for each KiB that is not zeros its number (32 bits, all
  * little-endian) and its bytes. scripts beside this file make it.
  */
 #ifndef TESTS_FUZZ_IMAGE_H
@@ -124,6 +124,15 @@ static inline int walk_tree(struct fs *fs, fs_ref ref, unsigned depth, struct wa
 		r = walk_tree(fs, entries.items[i].ref, depth + 1, budget, err);
 	}
 	return r;
+}
+
+/* Whatever an inode is, named or not: nothing but errors may come of asking for each thing. */
+static inline int walk_one(struct fs *fs, fs_ref ref, struct ramet_error *err)
+{
+	struct walk_budget budget = {.bytes = 65536, .extents = 20};
+	_cleanup_free_ char *target = NULL;
+	(void)fs->ops->readlink(fs, ref, &target, err);
+	return walk_tree(fs, ref, 0, &budget, err);
 }
 
 static inline int walk_all(struct fs *fs, struct ramet_error *err)

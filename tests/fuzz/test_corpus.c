@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "image/erofs_reader.h"
 #include "image/ext4_reader.h"
 #include "image/overlay.h"
 #include "image/squashfs_reader.h"
@@ -19,20 +20,45 @@ static const char *corpus(void)
 	return given ? given : "tests/corpus";
 }
 
+static int open_ext4(int fd, struct fs **fs, struct ramet_error *err)
+{
+	bool replayed;
+	return ext4_open(fd, fs, &replayed, err);
+}
+
+/* How the files of each format are kept, and opened. */
+static const struct kind {
+	const char *format;
+	bool short_form;
+	int (*open)(int fd, struct fs **fs, struct ramet_error *err);
+} kinds[] = {
+	{"squashfs", false, squashfs_open},
+	{"ext4", true, open_ext4},
+	{"erofs", true, erofs_open},
+};
+
+static const struct kind *kind_find(const char *format)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (strcmp(kinds[i].format, format) == 0)
+			return &kinds[i];
+	abort();
+}
+
 static int read_whole(int dirfd, const char *format, const char *path, struct ramet_error *err)
 {
 	_cleanup_free_ char *data = NULL;
 	_cleanup_fs_ struct fs *fs = NULL;
 	size_t size;
-	bool replayed, ext4 = strcmp(format, "ext4") == 0;
+	const struct kind *kind = kind_find(format);
 	int r = read_file(dirfd, path, 64 << 20, &data, &size);
 	if (r < 0)
 		return error_errno(err, -r, "%s", path);
-	_cleanup_close_ int fd = ext4 ? image_sparse((uint8_t *)data, size)
-				      : image_plain((uint8_t *)data, size);
+	_cleanup_close_ int fd = kind->short_form ? image_sparse((uint8_t *)data, size)
+						  : image_plain((uint8_t *)data, size);
 	if (fd < 0)
 		return error_set(err, EINVAL, "%s is no short form", path);
-	r = ext4 ? ext4_open(fd, &fs, &replayed, err) : squashfs_open(fd, &fs, err);
+	r = kind->open(fd, &fs, err);
 	return r < 0 ? r : walk_all(fs, err);
 }
 
@@ -65,6 +91,11 @@ static void test_good_squashfs(void)
 static void test_good_ext4(void)
 {
 	all_good("ext4");
+}
+
+static void test_good_erofs(void)
+{
+	all_good("erofs");
 }
 
 static const struct refusal {
@@ -110,6 +141,68 @@ static const struct refusal {
 	{"ext4", "root-below-itself", EUCLEAN, "has a second place in the tree"},
 	{"ext4", "sum-of-superblock", EUCLEAN, "its superblock has the wrong checksum"},
 	{"ext4", "truncated", EUCLEAN, "but the device has"},
+	{"erofs", "attribute-large", EUCLEAN, "larger than all of them"},
+	{"erofs", "attribute-name", EUCLEAN, "a name that there cannot be"},
+	{"erofs", "attribute-prefix", EUCLEAN, "has the prefix 5, and there are 0"},
+	{"erofs", "attribute-twice", EUCLEAN, "two attributes user.same"},
+	{"erofs", "attributes-beyond", EUCLEAN, "refers to 262148 bytes"},
+	{"erofs", "blob-device", EOPNOTSUPP, "other files or devices (1)"},
+	{"erofs", "block-size", EUCLEAN, "blocks of 2^30 bytes"},
+	{"erofs", "blocks-none", EUCLEAN, "it has 0 blocks"},
+	{"erofs", "chunk-beyond", EUCLEAN, "from block 2147483647 on"},
+	{"erofs", "chunk-device", EOPNOTSUPP, "another file (device 1)"},
+	{"erofs", "chunk-form", EOPNOTSUPP, "chunks of the form 0x8000"},
+	{"erofs", "chunk-list-beyond", EUCLEAN, "has no such list"},
+	{"erofs", "chunk-list-cut", EUCLEAN, "has no such list"},
+	{"erofs", "compressed", EOPNOTSUPP, "or build it again without compression"},
+	{"erofs", "compressed-inode", EOPNOTSUPP, "its content is compressed"},
+	{"erofs", "devices", EOPNOTSUPP, "other files or devices (3)"},
+	{"erofs", "directory-blocks", EOPNOTSUPP, "directory blocks of a size"},
+	{"erofs", "directory-called-a-file", EUCLEAN, "is called something else"},
+	{"erofs", "directory-loop", EUCLEAN, "has a second place in the tree"},
+	{"erofs", "directory-of-8-eib", EUCLEAN, "9223372036854771712 bytes of it"},
+	{"erofs", "directory-of-holes", EUCLEAN, "its names at 0 of"},
+	{"erofs", "directory-twice", EUCLEAN, "has a second place in the tree"},
+	{"erofs", "directory-twice-in-one", EUCLEAN, "has a second place in the tree"},
+	{"erofs", "entry-beyond", EUCLEAN, "inode 4611686018427387904, beyond"},
+	{"erofs", "feature-unknown", EOPNOTSUPP, "incompat 0x80000000"},
+	{"erofs", "file-beyond", EUCLEAN, "from block 2147483647 on"},
+	{"erofs", "file-negative", EUCLEAN, "claims 18446744073709551615 bytes"},
+	{"erofs", "file-of-8-eib", EUCLEAN, "9223372036854775807 bytes of it"},
+	{"erofs", "inode-format", EOPNOTSUPP, "its format 0x8005"},
+	{"erofs", "inode-layout", EOPNOTSUPP, "(format 0xb)"},
+	{"erofs", "kind-unknown", EUCLEAN, "a kind that there is not"},
+	{"erofs", "metabox", EOPNOTSUPP, "feature metabox"},
+	{"erofs", "metadata-beyond", EUCLEAN, "start at block 4294967280"},
+	{"erofs", "name-among-entries", EUCLEAN, "has a name from"},
+	{"erofs", "name-backwards", EUCLEAN, "has a name from"},
+	{"erofs", "name-beyond", EUCLEAN, "has a name from"},
+	{"erofs", "name-long", EUCLEAN, "has a name from"},
+	{"erofs", "name-offset-beyond", EUCLEAN, "its names at 60000"},
+	{"erofs", "name-offset-none", EUCLEAN, "its names at 0 of"},
+	{"erofs", "name-offset-odd", EUCLEAN, "its names at 13 of"},
+	{"erofs", "name-twice", EUCLEAN, "has two entries"},
+	{"erofs", "name-with-a-slash", EUCLEAN, "no file can have"},
+	{"erofs", "name-with-a-zero", EUCLEAN, "no file can have"},
+	{"erofs", "names-out-of-order", EUCLEAN, "out of order after"},
+	{"erofs", "packed-beyond", EUCLEAN, "beyond the end of the image"},
+	{"erofs", "prefix-long", EUCLEAN, "a prefix of it has 65535 bytes"},
+	{"erofs", "prefixes-beyond", EUCLEAN, "refers to 3 bytes at 17179869180"},
+	{"erofs", "prefixes-compressed", EOPNOTSUPP, "its content is compressed"},
+	{"erofs", "root-below-itself", EUCLEAN, "has a second place in the tree"},
+	{"erofs", "root-beyond", EUCLEAN, "beyond the end of the image"},
+	{"erofs", "root-no-directory", EUCLEAN, "its root is no directory"},
+	{"erofs", "root-wide-beyond", EUCLEAN, "beyond the end of the image"},
+	{"erofs", "shared-attribute-beyond", EUCLEAN, "shared attribute 4294967295"},
+	{"erofs", "shared-attributes", EUCLEAN, "255 shared attributes"},
+	{"erofs", "sum-of-superblock", EUCLEAN, "wrong checksum"},
+	{"erofs", "symlink-empty", EUCLEAN, "a target of 0 bytes"},
+	{"erofs", "symlink-long", EUCLEAN, "a target of 4097 bytes"},
+	{"erofs", "symlink-zero-byte", EUCLEAN, "has a zero byte"},
+	{"erofs", "tail-across-blocks", EUCLEAN, "crosses the end of a block"},
+	{"erofs", "time", EUCLEAN, "1000000000 nanoseconds"},
+	{"erofs", "time-overflow", EUCLEAN, "its time is beyond"},
+	{"erofs", "truncated", EUCLEAN, "but the file has"},
 };
 
 static void test_bad(void)
@@ -131,20 +224,19 @@ static void test_bad(void)
 /* Each file of bad has its line above. */
 static void test_bad_known(void)
 {
-	static const char *const formats[] = {"squashfs", "ext4"};
-	for (size_t f = 0; f < ARRAY_SIZE(formats); f++) {
+	for (size_t f = 0; f < ARRAY_SIZE(kinds); f++) {
 		char folder[512];
-		snprintf(folder, sizeof folder, "%s/bad/%s", corpus(), formats[f]);
+		snprintf(folder, sizeof folder, "%s/bad/%s", corpus(), kinds[f].format);
 		DIR *dir = opendir(folder);
 		REQUIRE(dir);
 		for (struct dirent *entry; (entry = readdir(dir));) {
 			bool known = entry->d_name[0] == '.';
 			for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
 				known = known ||
-					(strcmp(refusals[i].format, formats[f]) == 0 &&
+					(strcmp(refusals[i].format, kinds[f].format) == 0 &&
 						strcmp(refusals[i].file, entry->d_name) == 0);
 			if (!known)
-				printf("# no line for %s/%s\n", formats[f], entry->d_name);
+				printf("# no line for %s/%s\n", kinds[f].format, entry->d_name);
 			CHECK(known);
 		}
 		closedir(dir);
@@ -245,6 +337,7 @@ static void test_same(void)
 
 TEST_MAIN({"good squashfs images are read whole", test_good_squashfs},
 	{"good ext4 images are read whole, journals included", test_good_ext4},
+	{"good EROFS images are read whole, of any block size", test_good_erofs},
 	{"damaged images are refused and say what is damaged", test_bad},
 	{"every damaged image has a sentence it is refused with", test_bad_known},
 	{"an overlay is merged", test_overlay},

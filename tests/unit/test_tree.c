@@ -88,10 +88,10 @@ static void test_links(void)
 	_cleanup_tree_ struct tree *tree = walk(&err);
 	CHECK_EQ(tree_finish(tree, &err), 0);
 	struct tree_node *first = tree_find(tree->root, "a");
-	CHECK(first && !first->link);
+	CHECK(first && !tree_link(first));
 	CHECK_EQ(first->nlink, 3);
-	CHECK(tree_find(tree->root, "m")->link == first);
-	CHECK(tree_find(tree->root, "z")->link == first);
+	CHECK(tree_link(tree_find(tree->root, "m")) == first);
+	CHECK(tree_link(tree_find(tree->root, "z")) == first);
 	CHECK_EQ(tree->content_bytes, 12);
 	CHECK_EQ(tree->entries, 4);
 	CHECK_EQ(tree->inodes, 2);
@@ -110,8 +110,8 @@ static void test_grafted_links(void)
 	CHECK_EQ(tree_finish(tree, &err), 0);
 	struct tree_node *x = tree_find(tree->root, "x"), *y = tree_find(tree->root, "y");
 	CHECK_EQ(tree_find(x, "one")->nlink, 2);
-	CHECK(tree_find(y, "one")->link == NULL);
-	CHECK(tree_find(y, "two")->link == tree_find(y, "one"));
+	CHECK(tree_link(tree_find(y, "one")) == NULL);
+	CHECK(tree_link(tree_find(y, "two")) == tree_find(y, "one"));
 	leave();
 }
 

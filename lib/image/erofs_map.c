@@ -162,7 +162,7 @@ int erofs_content(struct erofs *e, const struct erofs_node *node, uint64_t offse
 		else if (r == 0)
 			r = erofs_meta_read(e, to, part, run.place, err);
 		if (r < 0)
-			return error_prefix(err, r, "inode %llu", erofs_shown(node->nid));
+			return r;
 		to += part;
 		offset += part;
 		length -= part;
@@ -195,9 +195,10 @@ int erofs_read(struct fs *fs, fs_ref ref, uint64_t offset, void *buffer, size_t 
 		return r;
 	length = (size_t)MIN((uint64_t)length, e->file.size - offset);
 	r = erofs_content(e, &e->file, offset, buffer, length, err);
-	if (r == 0)
-		*done = length;
-	return r;
+	if (r < 0)
+		return error_prefix(err, r, "inode %llu", erofs_shown(ref));
+	*done = length;
+	return 0;
 }
 
 int erofs_extent(struct fs *fs, fs_ref ref, uint64_t offset, struct fs_extent *extent,

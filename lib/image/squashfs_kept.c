@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the content of a tree's files is, until their inodes are written, which is after the last
+ * byte of content. libsquashfs notes it in some hundred bytes for each file. Most files are one
+ * tail in a fragment block: what tells where that is fits into the 48 bits of the node's place and
+ * takes no room at all. For the others the place is an index into a list of packed notes.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <sqfs/error.h>
+
+#include "image/squashfs_writer.h"
+
+/* A place: the top bit says that it is a fragment: 29 bits of its number, 18 of the offset in it
+ * (block sizes end at 1 MiB, but ours is 128 KiB). Otherwise the rest is an index, NO_CONTENT for
+ * an empty file. */
+#define OFFSET_BITS   18
+#define FRAGMENT_BITS 29
+#define IS_FRAGMENT   ((uint64_t)1 << 47)
+#define NO_CONTENT    (IS_FRAGMENT - 1)
+#define NO_FRAGMENT   UINT32_MAX
+
+_Static_assert(SQFS_DEFAULT_BLOCK_SIZE <= 1 << OFFSET_BITS, "an offset in a block needs more bits");
+
+struct squashfs_kept {
+	uint64_t start, sparse;
+	uint32_t fragment, offset;
+	uint32_t blocks; /* how many sizes follow */
+	uint32_t sizes[];
+};
+
+static void unpack(const sqfs_inode_generic_t *inode, struct squashfs_kept *kept)
+{
+	sqfs_u64 start;
+	sqfs_inode_get_file_block_start(inode, &start);
+	sqfs_inode_get_frag_location(inode, &kept->fragment, &kept->offset);
+	kept->start = start;
+	kept->sparse = inode->base.type == SQFS_INODE_EXT_FILE ? inode->data.file_ext.sparse : 0;
+	kept->blocks = inode->payload_bytes_used / (uint32_t)sizeof kept->sizes[0];
+}
+
+static int keep_one(
+	struct squashfs_writer *writer, const struct squashfs_pending *pending, uint64_t *place)
+{
+	struct squashfs_kept kept = {0};
+	unpack(pending->inode, &kept);
+	*place = NO_CONTENT;
+	bool has_fragment = kept.fragment != NO_FRAGMENT;
+	if (!kept.blocks && !has_fragment)
+		return 0;
+	if (!kept.blocks && kept.fragment < 1U << FRAGMENT_BITS) {
+		*place = IS_FRAGMENT | (uint64_t)kept.fragment << OFFSET_BITS | kept.offset;
+		return 0;
+	}
+	size_t bytes = kept.blocks * sizeof kept.sizes[0];
+	struct squashfs_kept *copy = arena_alloc(&writer->kept, sizeof *copy + bytes);
+	const struct squashfs_kept **slot = copy ? vector_push(&writer->files) : NULL;
+	if (!slot)
+		return -ENOMEM;
+	*copy = kept;
+	memcpy(copy->sizes, pending->inode->extra, bytes);
+	*slot = copy;
+	*place = writer->files.count - 1;
+	return 0;
+}
+
+int squashfs_keep_pending(struct squashfs_writer *writer, struct ramet_error *err)
+{
+	while (writer->pending_count) {
+		struct squashfs_pending *pending = &writer->pending[writer->pending_count - 1];
+		uint64_t place;
+		if (keep_one(writer, pending, &place) < 0)
+			return error_memory(err);
+		pending->node->place = place;
+		sqfs_free(pending->inode);
+		pending->inode = NULL;
+		writer->pending_count--;
+	}
+	return 0;
+}
+
+sqfs_inode_generic_t *squashfs_kept_inode(
+	const struct squashfs_writer *writer, const struct tree_node *node)
+{
+	struct squashfs_kept none = {.fragment = NO_FRAGMENT, .offset = NO_FRAGMENT};
+	const struct squashfs_kept *kept = &none;
+	if (node->place & IS_FRAGMENT) {
+		none.fragment = (uint32_t)(node->place >> OFFSET_BITS) &
+				((1U << FRAGMENT_BITS) - 1);
+		none.offset = (uint32_t)node->place & ((1U << OFFSET_BITS) - 1);
+	} else if (node->place != NO_CONTENT) {
+		kept = writer->files.items[node->place];
+	}
+	size_t bytes = kept->blocks * sizeof kept->sizes[0];
+	sqfs_inode_generic_t *inode = calloc(1, sizeof *inode + bytes);
+	if (!inode)
+		return NULL;
+	inode->base.type = SQFS_INODE_FILE;
+	sqfs_inode_set_frag_location(inode, kept->fragment, kept->offset);
+	if (kept->sparse && sqfs_inode_make_extended(inode) == 0)
+		inode->data.file_ext.sparse = kept->sparse;
+	/* These make an inode extended where its numbers are too large for the basic one. */
+	sqfs_inode_set_file_size(inode, node->size);
+	sqfs_inode_set_file_block_start(inode, kept->start);
+	inode->payload_bytes_available = inode->payload_bytes_used = (sqfs_u32)bytes;
+	memcpy(inode->extra, kept->sizes, bytes);
+	return inode;
+}
