@@ -55,6 +55,12 @@ struct change {
 	const struct change_side *old, *new; /* NULL where there is none */
 };
 
+enum changes_verdict {
+	CHANGES_COMPARE, /* the bytes are to be compared */
+	CHANGES_SAME,    /* taken for the same without a look */
+	CHANGES_DIFFER,
+};
+
 /* Strings and sides live until the call returns. Each answers 0, or a negative errno that ends
  * the walk. */
 struct changes_visitor {
@@ -62,6 +68,18 @@ struct changes_visitor {
 	/* Called before what is in directory: nothing that the old view had in it is there any
 	 * more. left_empty: and nothing new is. May be NULL. */
 	int (*emptied)(void *ctx, const char *directory, bool left_empty, struct ramet_error *err);
+	/* Called before anything that is in a directory: old and new are its sides, NULL where it is
+	 * none. May be NULL. */
+	int (*entered)(void *ctx, const struct change_side *old, const struct change_side *new,
+		struct ramet_error *err);
+	/* Called for what was compared and is the same; not for what the views could prove to be
+	 * (fs_ops.same). May be NULL. */
+	int (*kept)(void *ctx, const struct change_side *old, const struct change_side *new,
+		struct ramet_error *err);
+	/* How to find out whether two files of one size, neither of them empty, hold the same. NULL:
+	 * their bytes are compared. */
+	int (*judge)(void *ctx, const struct change_side *old, const struct change_side *new,
+		enum changes_verdict *verdict, struct ramet_error *err);
 };
 
 /* Paths that limit a walk, made absolute and plain: no "//", no "/" at the end. */
@@ -99,8 +117,12 @@ int changes_walk(const struct changes_view *old, const struct changes_view *new,
 	const struct changes_options *options, const struct changes_visitor *visitor, void *ctx,
 	struct ramet_error *err);
 
-/* What differs between two objects of one type: *what gets bits of change_what. */
-int changes_compare(const struct change_side *old, const struct change_side *new, unsigned *what,
-	struct ramet_error *err);
+/* What differs between two objects of one type: *what gets bits of change_what. files: what is known
+ * of the content of two files of one size. */
+int changes_compare(const struct change_side *old, const struct change_side *new,
+	enum changes_verdict files, unsigned *what, struct ramet_error *err);
+
+/* Whether the directory looks as mkdir makes it. */
+int changes_is_plain(const struct change_side *directory, bool *plain, struct ramet_error *err);
 
 #endif

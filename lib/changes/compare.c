@@ -71,12 +71,12 @@ static int symlinks_differ(const struct change_side *old, const struct change_si
 }
 
 static int content_differs(const struct change_side *old, const struct change_side *new,
-	bool *differ, struct ramet_error *err)
+	enum changes_verdict files, bool *differ, struct ramet_error *err)
 {
 	switch (new->stat.mode &S_IFMT) {
 	case S_IFREG:
-		*differ = old->stat.size != new->stat.size;
-		return *differ ? 0 : files_differ(old, new, differ, err);
+		*differ = old->stat.size != new->stat.size || files == CHANGES_DIFFER;
+		return *differ || files == CHANGES_SAME ? 0 : files_differ(old, new, differ, err);
 	case S_IFLNK:
 		return symlinks_differ(old, new, differ, err);
 	case S_IFBLK:
@@ -107,11 +107,11 @@ static int xattrs_differ(const struct change_side *old, const struct change_side
 	return 0;
 }
 
-int changes_compare(const struct change_side *old, const struct change_side *new, unsigned *what,
-	struct ramet_error *err)
+int changes_compare(const struct change_side *old, const struct change_side *new,
+	enum changes_verdict files, unsigned *what, struct ramet_error *err)
 {
 	bool content = false, xattrs = false;
-	int r = content_differs(old, new, &content, err);
+	int r = content_differs(old, new, files, &content, err);
 	if (r == 0)
 		r = xattrs_differ(old, new, &xattrs, err);
 	if (r < 0)
@@ -124,4 +124,13 @@ int changes_compare(const struct change_side *old, const struct change_side *new
 	if (old->stat.uid != new->stat.uid || old->stat.gid != new->stat.gid)
 		*what |= CHANGE_OWNER;
 	return 0;
+}
+
+int changes_is_plain(const struct change_side *directory, bool *plain, struct ramet_error *err)
+{
+	_cleanup_xattrs_ struct fs_xattrs xattrs = {0};
+	int r = side_xattrs(directory, &xattrs, err);
+	*plain = r == 0 && xattrs.count == 0 && (directory->stat.mode & 07777) == 0755 &&
+		 directory->stat.uid == 0 && directory->stat.gid == 0;
+	return r;
 }

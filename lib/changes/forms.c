@@ -57,7 +57,8 @@ int form_write(const struct form *form, int fd, const char *fork, const struct c
 	const struct changes_view *new, const struct changes_options *options,
 	struct ramet_diff_result *result, struct ramet_error *err)
 {
-	static const struct changes_visitor visitor = {writing_each, writing_emptied};
+	static const struct changes_visitor visitor = {
+		.each = writing_each, .emptied = writing_emptied};
 	struct writing w = {.form = form,
 		.state = {.old = old,
 			.new = new,

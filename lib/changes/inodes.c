@@ -49,6 +49,11 @@ int inodes_put(struct inodes *inodes, uint64_t inode, const char *path, const ch
 	return 1;
 }
 
+bool inodes_has(const struct inodes *inodes, uint64_t inode)
+{
+	return inodes->capacity && inodes_slot(inodes->slots, inodes->capacity, inode)->used;
+}
+
 void inodes_free(struct inodes *inodes)
 {
 	for (size_t i = 0; i < inodes->capacity; i++)

@@ -20,6 +20,7 @@ struct inodes {
 /* Put inode in, with a copy of path (may be NULL). 1 when it is new, 0 when it was there: then
  * *found (when found is not NULL) gets the path it was put in with. -ENOMEM. */
 int inodes_put(struct inodes *inodes, uint64_t inode, const char *path, const char **found);
+bool inodes_has(const struct inodes *inodes, uint64_t inode);
 void inodes_free(struct inodes *inodes);
 
 #endif

@@ -190,8 +190,8 @@ static int walk_enter(struct walk *walk, struct change_side *old, struct change_
 	*frame = (struct frame){.path_length = walk->path.length, .covered = covered};
 	frame->inside = changes_limits_place(walk->options->limits, walk_path(walk)) ==
 			CHANGES_INSIDE;
-	int r = 0;
-	if (old)
+	int r = walk->visitor->entered ? walk->visitor->entered(walk->ctx, old, new, err) : 0;
+	if (r == 0 && old)
 		r = directory_list(old, &walk->old_seen, &frame->old_entries, err);
 	if (r == 0 && new)
 		r = directory_list(new, &walk->new_seen, &frame->new_entries, err);
@@ -233,6 +233,17 @@ static int side_open(struct walk *walk, const struct changes_view *view,
 	return 0;
 }
 
+static int walk_compare(struct walk *walk, struct change_side *old, struct change_side *new,
+	unsigned *what, struct ramet_error *err)
+{
+	enum changes_verdict verdict = CHANGES_COMPARE;
+	int r = 0;
+	if (walk->visitor->judge && S_ISREG(new->stat.mode) && new->stat.size &&
+		old->stat.size == new->stat.size)
+		r = walk->visitor->judge(walk->ctx, old, new, &verdict, err);
+	return r < 0 ? r : changes_compare(old, new, verdict, what, err);
+}
+
 static int walk_say(struct walk *walk, struct change_side *old, struct change_side *new,
 	bool covered, struct ramet_error *err)
 {
@@ -247,9 +258,12 @@ static int walk_say(struct walk *walk, struct change_side *old, struct change_si
 		change.what = CHANGE_CONTENT;
 	} else {
 		change.kind = CHANGE_MODIFIED;
-		int r = changes_compare(old, new, &change.what, err);
-		if (r < 0 || !change.what)
+		int r = walk_compare(walk, old, new, &change.what, err);
+		if (r < 0)
 			return r;
+		if (!change.what)
+			return walk->visitor->kept ? walk->visitor->kept(walk->ctx, old, new, err)
+						   : 0;
 	}
 	return walk->visitor->each(walk->ctx, &change, err);
 }
@@ -273,16 +287,6 @@ static int walk_item(struct walk *walk, struct ramet_error *err)
 		new &&S_ISDIR(new->stat.mode) ? new : NULL, covered, err);
 }
 
-/* Whether "/" looks as mkdir made it. */
-static int root_is_plain(const struct change_side *root, bool *plain, struct ramet_error *err)
-{
-	_cleanup_xattrs_ struct fs_xattrs xattrs = {0};
-	int r = side_xattrs(root, &xattrs, err);
-	*plain = r == 0 && xattrs.count == 0 && (root->stat.mode & 07777) == 0755 &&
-		 root->stat.uid == 0 && root->stat.gid == 0;
-	return r;
-}
-
 static int walk_root(struct walk *walk, struct ramet_error *err)
 {
 	struct change_side old = {.view = walk->old, .path = "/"};
@@ -298,7 +302,7 @@ static int walk_root(struct walk *walk, struct ramet_error *err)
 		r = side_stat(&new, err);
 	bool plain = false;
 	if (r == 0 && walk->options->plain_root)
-		r = root_is_plain(&new, &plain, err);
+		r = changes_is_plain(&new, &plain, err);
 	if (r < 0)
 		return r;
 	if (!S_ISDIR(old.stat.mode))

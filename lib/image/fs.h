@@ -29,6 +29,7 @@ struct fs_stat {
 	uint64_t size; /* bytes; for a symlink the length of its target */
 	int64_t mtime; /* seconds since the epoch, may be negative */
 	uint32_t mtime_nsec;
+	bool whole_seconds; /* the format keeps no fraction of mtime */
 	uint32_t rdev_major, rdev_minor;
 	uint64_t inode; /* the same number = the same file (hard links) within one view */
 };

@@ -178,6 +178,7 @@ int squashfs_stat(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_
 		.nlink = node.nlink,
 		.size = sized ? node.size : 0,
 		.mtime = node.mtime,
+		.whole_seconds = true,
 		.inode = ref,
 		/* The kernel's new_decode_dev(). */
 		.rdev_major = (node.rdev & 0xfff00) >> 8,
