@@ -23,10 +23,10 @@ static void opened_close(struct opened *opened)
 static int image_fd(const char *name)
 {
 	_cleanup_free_ char *data = NULL;
-	const char *corpus = getenv("CORPUS");
+	const char *root = getenv("SOURCE_ROOT");
 	size_t size;
 	char path[512];
-	snprintf(path, sizeof path, "%s/good/erofs/%s", corpus ? corpus : "tests/corpus", name);
+	snprintf(path, sizeof path, "%s/tests/corpus/good/erofs/%s", root ? root : ".", name);
 	if (read_file(AT_FDCWD, path, 64 << 20, &data, &size) < 0)
 		return -1;
 	return image_sparse((uint8_t *)data, size);
