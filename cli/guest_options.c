@@ -16,11 +16,14 @@ int guest_options_apply(const struct invocation *invocation, const struct guest_
 		return cli_usage(invocation, "--memory is more than a machine has");
 	if (invocation->rest && !invocation->rest[0])
 		return cli_usage(invocation, "there is no command after '--'");
+	if (invocation->rest && guest->boot)
+		return cli_usage(invocation, "--boot goes without a command");
 	*options = (struct ramet_run_options){
 		.name = invocation->arguments[0],
 		.kernel = guest->kernel,
 		.modules = guest->modules,
 		.argv = invocation->rest,
+		.image_init = guest->boot,
 		.ram = guest->ram,
 		.in_image_init = guest->in_image_init,
 		.vcpus = guest->vcpus,

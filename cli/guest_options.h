@@ -7,7 +7,7 @@
 
 struct guest_options {
 	const char *kernel, *modules, *append;
-	bool ram, in_image_init, verbose;
+	bool ram, in_image_init, boot, verbose;
 	unsigned vcpus;
 	uint64_t memory;
 };
@@ -22,6 +22,8 @@ struct guest_options {
 			"keep the writes in memory, leave the volume alone"), \
 		OPTION(FLAG, type, guest.in_image_init, "in-image-init", NULL, \
 			"boot the base's own /sbin/overlay-init (build --init)"), \
+		OPTION(FLAG, type, guest.boot, "boot", NULL, \
+			"start the image's own init, not its default command"), \
 		OPTION(COUNT, type, guest.vcpus, "vcpus", "N", "virtual CPUs (default: 1)"), \
 		OPTION(SIZE, type, guest.memory, "memory", "SIZE", \
 			"memory, a bare number counts MiB (default: 512M)"), \

@@ -59,11 +59,18 @@ static json_t *path_array(const char *lines)
 	return array;
 }
 
+json_t *cli_json_process(const char *process)
+{
+	json_t *object = json_loads(process, 0, NULL);
+	return object ? object : json_null();
+}
+
 json_t *cli_json_fork(const struct ramet_fork_info *info)
 {
-	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:o}", "name",
-		info->name, "base", cli_json_string(info->base), "base_state", info->base_state,
-		"format", info->format, "read_only_paths", path_array(info->read_only_paths),
+	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:o}",
+		"name", info->name, "base", cli_json_string(info->base), "base_state",
+		info->base_state, "format", info->format, "read_only_paths",
+		path_array(info->read_only_paths), "process", cli_json_process(info->process),
 		"mode", info->mode, "provider", info->provider, "volume",
 		cli_json_string(info->volume), "size", (json_int_t)info->size, "allocated",
 		(json_int_t)info->allocated, "created", (json_int_t)info->created, "holder",

@@ -9,6 +9,8 @@
 json_t *cli_json_string(const char *bytes);
 
 /* All that is known of a fork. */
+/* A default command as the library tells it, or null. */
+json_t *cli_json_process(const char *process);
 json_t *cli_json_fork(const struct ramet_fork_info *info);
 
 /* Print value (NULL: it could not be made) and release it; answers an exit status. */

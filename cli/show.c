@@ -26,6 +26,47 @@ static void print_read_only(const char *lines)
 	}
 }
 
+/* A word as it is where a shell would take it so, else as JSON has it. */
+static void print_word(const json_t *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "/.-_+:@=,%";
+	const char *text = json_string_value(word);
+	putchar(' ');
+	if (text && *text && !text[strspn(text, plain)])
+		fputs(text, stdout);
+	else
+		json_dumpf(word, stdout, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+}
+
+static void print_process(const char *process)
+{
+	static const struct {
+		const char *key, *title;
+	} lines[] = {{"args", "command   "}, {"cwd", "starts in "}, {"user", "runs as   "},
+		{"groups", "groups    "}};
+	size_t i;
+	json_t *object = cli_json_process(process), *value;
+	for (i = 0; i < sizeof lines / sizeof *lines; i++) {
+		const json_t *list = json_object_get(object, lines[i].key);
+		if (!list)
+			continue;
+		fputs(lines[i].title, stdout);
+		if (!json_is_array(list))
+			print_word(list);
+		for (size_t j = 0; j < json_array_size(list); j++)
+			print_word(json_array_get(list, j));
+		putchar('\n');
+	}
+	json_array_foreach(json_object_get(object, "env"), i, value)
+	{
+		fputs("environ   ", stdout);
+		print_word(value);
+		putchar('\n');
+	}
+	json_decref(object);
+}
+
 static int print_text(void *ctx, const struct ramet_fork_info *info)
 {
 	char size[32], allocated[32];
@@ -34,6 +75,7 @@ static int print_text(void *ctx, const struct ramet_fork_info *info)
 	       "           %s, %s since the fork was made\n",
 		info->name, info->base, info->format, info->base_state);
 	print_read_only(info->read_only_paths);
+	print_process(info->process);
 	printf("mode       %s\n"
 	       "provider   %s\n"
 	       "volume     %s\n"

@@ -77,8 +77,8 @@ struct ramet_build_options {
 				    NULL: zstd:3. ext4: must be NULL */
 	const struct ramet_bind *binds;
 	size_t bind_count;
-	uint64_t size; /* ext4: bytes of the device, 0: as small as the content allows */
-	bool init;     /* put ramet's guest init at /sbin/overlay-init */
+	uint64_t size;        /* ext4: bytes of the device, 0: as small as the content allows */
+	bool init;            /* put ramet's guest init at /sbin/overlay-init */
 	const char *platform; /* "linux/amd64": which of an image for many; NULL: the host's */
 	/* Told what a user should know, one sentence at a time: what a source was taken for, what was
 	 * skipped. May be NULL. */
@@ -141,9 +141,11 @@ struct ramet_fork_info {
 		*volume;             /* volume: path of the device */
 	const char *base_state;      /* "unchanged", "changed" or "missing" */
 	const char *read_only_paths; /* in the base, that the guest mounts read-only; one a line */
-	uint64_t size;               /* bytes the guest sees */
-	uint64_t allocated;          /* bytes really taken on the host */
-	int64_t created;             /* seconds since the epoch */
+	const char *process; /* the default command, JSON: {"args": [...], "env": [...], "cwd": "/",
+				"user": "app"}, each only where the image has it; "" for none */
+	uint64_t size;       /* bytes the guest sees */
+	uint64_t allocated;  /* bytes really taken on the host */
+	int64_t created;     /* seconds since the epoch */
 	int holder; /* pid that runs it, 0 when nobody does, -1 when its pid cannot be told */
 };
 struct ramet_image_info {
@@ -174,8 +176,10 @@ struct ramet_run_options {
 	const char *modules;     /* a /lib/modules/VERSION folder, or NULL: all is built in */
 	const char *vmm;         /* "auto" (also for NULL), "firecracker" or "qemu" */
 	const char *accelerator; /* "auto", "kvm" or "tcg"; NULL: $RAMET_ACCEL, then "auto" */
-	const char *const
-		*argv;       /* the guest's command, NULL-terminated; NULL: the image's own init */
+	const char *const *argv; /* the guest's command, NULL-terminated; NULL: the image's default
+				command, where it has none its own init. Either runs with the environment,
+				the folder and the user that the image names */
+	bool image_init;     /* without argv: the image's own init, whatever its default command */
 	bool ram;            /* overlay mode: keep the writes in memory, leave the volume alone */
 	bool in_image_init;  /* boot /sbin/overlay-init of the base instead of an initramfs */
 	unsigned vcpus;      /* 0: 1 */
@@ -214,7 +218,8 @@ struct ramet_run_result {
  * Errors: ENOENT, EBUSY (in use, with the holder's pid), ESTALE (the base is not the one the fork
  * was made of), EPROTO (the guest failed, or ended without saying how: a panic, a crash),
  * ECONNRESET (the VMM died), EOPNOTSUPP (the VMM or accelerator asked for cannot serve), ENOEXEC
- * (the kernel is none), E2BIG (the command is too long for a kernel's command line).
+ * (the kernel is none), E2BIG (the command is longer than 128 KiB, or, with in_image_init, than a
+ * kernel's command line).
  */
 RAMET_API int ramet_run(struct ramet_store *store, const struct ramet_run_options *options,
 	struct ramet_run_result *result, struct ramet_error *err);

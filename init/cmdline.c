@@ -137,6 +137,33 @@ static bool take_exec(struct cmdline *cmdline, char *value)
 	return true;
 }
 
+static bool take_env(struct cmdline *cmdline, char *value)
+{
+	size_t count = list_decode(value, cmdline->env, CMDLINE_MAX_ENV);
+	if (count > CMDLINE_MAX_ENV)
+		return refuse(cmdline, INIT_ARG_ENV, NULL, "has more than 1024 items");
+	if (count == 0)
+		return refuse(cmdline, INIT_ARG_ENV, NULL, "is not a well encoded list");
+	for (size_t i = 0; i < count; i++) {
+		const char *equals = strchr(cmdline->env[i], '=');
+		if (!equals || equals == cmdline->env[i])
+			return refuse(cmdline, INIT_ARG_ENV, cmdline->env[i], "is not NAME=VALUE");
+	}
+	cmdline->env_count = count;
+	return true;
+}
+
+static bool take_user(struct cmdline *cmdline, char *value)
+{
+	size_t count = list_decode(value, cmdline->user, CMDLINE_MAX_GROUPS + 1);
+	if (count > CMDLINE_MAX_GROUPS + 1)
+		return refuse(cmdline, INIT_ARG_USER, NULL, "has more than 64 further groups");
+	if (count == 0 || !*cmdline->user[0] || *cmdline->user[0] == ':')
+		return refuse(cmdline, INIT_ARG_USER, NULL, "names no user");
+	cmdline->user_count = count;
+	return true;
+}
+
 static bool take_path(struct cmdline *cmdline, const char *name, char *value, const char **path)
 {
 	*path = value;
@@ -232,8 +259,9 @@ static bool take_tty(struct cmdline *cmdline, char *value)
 
 static const struct argument arguments[] = {{INIT_ARG_OVERLAY_ROOT, take_overlay_root},
 	{INIT_ARG_MODE, take_mode}, {INIT_ARG_LAYERS, take_layers}, {INIT_ARG_EXEC, take_exec},
-	{INIT_ARG_CWD, take_cwd}, {INIT_ARG_RO, take_ro}, {INIT_ARG_NONCE, take_nonce},
-	{INIT_ARG_TTY, take_tty}, {INIT_ARG_HOSTNAME, take_hostname}, {INIT_ARG_INIT, take_init},
+	{INIT_ARG_CWD, take_cwd}, {INIT_ARG_ENV, take_env}, {INIT_ARG_USER, take_user},
+	{INIT_ARG_RO, take_ro}, {INIT_ARG_NONCE, take_nonce}, {INIT_ARG_TTY, take_tty},
+	{INIT_ARG_HOSTNAME, take_hostname}, {INIT_ARG_INIT, take_init},
 	{INIT_ARG_HANDOVER, take_handover}, {INIT_ARG_VERBOSE, take_verbose}};
 
 /* The kernel's isspace(), which takes the no-break space of Latin-1 for one too. */
@@ -293,11 +321,8 @@ static void take_word(struct cmdline *cmdline, const char *name, char *value)
 		refuse(cmdline, name, NULL, "is not known to this init");
 }
 
-bool cmdline_parse(struct cmdline *cmdline, char *text)
+static void take_words(struct cmdline *cmdline, char *text)
 {
-	memset(cmdline, 0, sizeof *cmdline);
-	cmdline->layers[0] = "vda";
-	cmdline->layer_count = 1;
 	while (*text) {
 		char *name, *value;
 		text = next_word(text, &name, &value);
@@ -305,6 +330,21 @@ bool cmdline_parse(struct cmdline *cmdline, char *text)
 			break;
 		take_word(cmdline, name, value);
 	}
+}
+
+bool cmdline_parse(struct cmdline *cmdline, char *text)
+{
+	return cmdline_parse_both(cmdline, NULL, text);
+}
+
+bool cmdline_parse_both(struct cmdline *cmdline, char *before, char *text)
+{
+	memset(cmdline, 0, sizeof *cmdline);
+	cmdline->layers[0] = "vda";
+	cmdline->layer_count = 1;
+	if (before)
+		take_words(cmdline, before);
+	take_words(cmdline, text);
 	if (cmdline->clone && cmdline->layer_count > 1)
 		refuse(cmdline, INIT_ARG_MODE, "clone",
 			"goes with a single device in " INIT_ARG_LAYERS);

@@ -10,6 +10,8 @@
 
 #define CMDLINE_MAX_ARGUMENTS 512
 #define CMDLINE_MAX_RO        64
+#define CMDLINE_MAX_ENV       1024
+#define CMDLINE_MAX_GROUPS    64
 
 struct cmdline {
 	/* All strings point into the text that was parsed. NULL: not given. */
@@ -20,6 +22,10 @@ struct cmdline {
 	size_t exec_count;                     /* 0: run the image's init */
 	char *ro[CMDLINE_MAX_RO];
 	size_t ro_count;
+	char *env[CMDLINE_MAX_ENV]; /* each with a "=" that is not its first byte */
+	size_t env_count;
+	char *user[CMDLINE_MAX_GROUPS + 1]; /* USER[:GROUP], then further groups */
+	size_t user_count;                  /* 0: root */
 	const char *cwd, *nonce, *hostname, *init, *handover;
 	bool clone, read_only, verbose, tty;
 	unsigned short rows, columns;
@@ -32,5 +38,7 @@ struct cmdline {
  * found even then.
  */
 bool cmdline_parse(struct cmdline *cmdline, char *text);
+/* The same for two texts, of which the second counts more; before may be NULL. */
+bool cmdline_parse_both(struct cmdline *cmdline, char *before, char *text);
 
 #endif

@@ -27,56 +27,25 @@
 #include "init/machine.h"
 #include "init/pump.h"
 
-#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 enum { GRACE_MS = 2000, SLICE_MS = 50 };
-
-static bool names(const char *entry, const char *name)
-{
-	size_t length = strlen(name);
-	return strncmp(entry, name, length) == 0 && entry[length] == '=';
-}
-
-/* What the kernel handed on from its command line (TERM=..., FOO=...), and what a login has. */
-static char **environment_make(char **given)
-{
-	static char *environment[96];
-	struct stat info;
-	size_t count = 0;
-	bool path = false;
-	for (; *given && count < 80; given++) {
-		if (names(*given, "HOME") || names(*given, INIT_ARG_OVERLAY_ROOT))
-			continue;
-		path = path || names(*given, "PATH");
-		environment[count++] = *given;
-	}
-	if (!path)
-		environment[count++] = (char *)DEFAULT_PATH;
-	environment[count++] = (char *)(stat("/root", &info) == 0 ? "HOME=/root" : "HOME=/");
-	environment[count++] = (char *)"USER=root";
-	environment[count++] = (char *)"LOGNAME=root";
-	environment[count++] = (char *)"SHELL=/bin/sh";
-	environment[count] = NULL;
-	return environment;
-}
 
 /* Look the command up in PATH as a shell does, and execute it. Returns on failure with the errno
  * that says most: a file that may not be executed counts more than one that is not there. */
 static void execute(char **argv, char **environment)
 {
 	char file[4200];
-	const char *path = DEFAULT_PATH;
+	const char *path = "";
 	int worst = ENOENT;
 	if (strchr(argv[0], '/')) {
 		execve(argv[0], argv, environment);
 		return;
 	}
 	for (char **entry = environment; *entry; entry++) {
-		if (names(*entry, "PATH"))
-			path = *entry;
+		if (environment_names(*entry, "PATH"))
+			path = *entry + strlen("PATH=");
 	}
-	for (path += strlen("PATH="); *path;) {
+	while (*path) {
 		size_t length = strcspn(path, ":");
 		char folder[2048];
 		join(folder, length < sizeof folder ? length + 1 : sizeof folder, path, NULL);
@@ -105,25 +74,53 @@ static void foreground_take(void)
 	ioctl(0, TIOCSPGRP, &group);
 }
 
+/* The folder to start in, made as runtimes of containers make it. Root makes it and goes there, so
+ * that the user need not be let through what is above. */
+static bool cwd_enter(const char *cwd)
+{
+	char path[4200];
+	if (chdir(cwd) == 0)
+		return true;
+	if (errno != ENOENT || strlen(cwd) >= sizeof path)
+		return false;
+	join(path, sizeof path, cwd, NULL);
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(path, 0755);
+		*slash = '/';
+	}
+	mkdir(path, 0755);
+	return chdir(path) == 0;
+}
+
+/* What the command needs before it is the only thing to do; NULL, or what went wrong. */
+static const char *surroundings_enter(struct machine *machine, struct user *user)
+{
+	static char sentence[512];
+	const char *cwd = machine->asked.cwd;
+	if (unshare(CLONE_NEWNS) < 0)
+		return why();
+	const char *wrong = root_enter(machine, true);
+	if (!wrong)
+		wrong = user_find(machine, user);
+	if (!wrong && cwd && !cwd_enter(cwd)) {
+		join(sentence, sizeof sentence, "the command cannot start in ", cwd, ": ", why(),
+			NULL);
+		wrong = sentence;
+	}
+	return wrong;
+}
+
 /* The child's way to the command. What keeps it from getting there goes to the parent. */
 static _Noreturn void child(struct machine *machine, int output, int report)
 {
+	static struct user user;
 	sigset_t none;
-	const char *wrong = NULL;
-	char sentence[512];
 	if (output < 0)
 		session_lead();
 	else
 		foreground_take();
-	if (unshare(CLONE_NEWNS) < 0)
-		wrong = why();
-	if (!wrong)
-		wrong = root_enter(machine, true);
-	if (!wrong && machine->asked.cwd && chdir(machine->asked.cwd) < 0) {
-		join(sentence, sizeof sentence, "the command cannot start in ", machine->asked.cwd,
-			": ", why(), NULL);
-		wrong = sentence;
-	}
+	const char *wrong = surroundings_enter(machine, &user);
 	if (wrong) {
 		ssize_t ignored = write(report, wrong, strlen(wrong));
 		(void)ignored;
@@ -137,7 +134,12 @@ static _Noreturn void child(struct machine *machine, int output, int report)
 		dup2(output, 1);
 		dup2(output, 2);
 	}
-	execute(machine->asked.exec, environment_make(machine->environment));
+	wrong = user_become(&user);
+	if (wrong) {
+		say(machine, wrong, NULL);
+		_exit(NOT_EXECUTABLE);
+	}
+	execute(machine->asked.exec, environment_make(machine, &user));
 	bool missing = errno == ENOENT || errno == ENOTDIR;
 	say(machine, machine->asked.exec[0], missing ? " was not found" : " cannot be executed",
 		missing ? "" : ": ", missing ? "" : why(), NULL);

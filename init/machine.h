@@ -76,6 +76,23 @@ _Noreturn void image_init(struct machine *machine);
 /* Execute a program of the base as the kernel would have. */
 _Noreturn void handover(struct machine *machine);
 
+/* user.c: whom the command runs as. */
+struct user {
+	uint32_t uid, gid;
+	uint32_t groups[CMDLINE_MAX_GROUPS + 192];
+	size_t group_count;
+	char name[64], home[1024], shell[1024]; /* "": not known */
+};
+/* Find out by the image's /etc/passwd and /etc/group, in which the process has to be. Returns NULL,
+ * or what went wrong as a sentence. */
+const char *user_find(const struct machine *machine, struct user *user);
+/* Become it, with standard input, output and error. Returns NULL, or what went wrong. */
+const char *user_become(const struct user *user);
+
+/* environment.c: what the command finds in its environment; static, NULL-terminated. */
+char **environment_make(const struct machine *machine, const struct user *user);
+bool environment_names(const char *entry, const char *name);
+
 /* command.c: running one command and ending with it. */
 _Noreturn void command_run(struct machine *machine);
 

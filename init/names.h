@@ -21,8 +21,14 @@
 #define INIT_ARG_LAYERS "ramet.layers"
 /* A list (see below): the command and its arguments. Missing: the image's own init is run. */
 #define INIT_ARG_EXEC "ramet.exec"
-/* One item of a list: the folder in which the command starts. Missing: "/". */
+/* One item of a list: the folder in which the command starts, made when it is not there. Missing:
+ * "/". */
 #define INIT_ARG_CWD "ramet.cwd"
+/* A list of NAME=VALUE: the command's environment, beside what the kernel hands on. */
+#define INIT_ARG_ENV "ramet.env"
+/* A list: whom the command runs as, USER or USER:GROUP, names (of the image's /etc/passwd and
+ * /etc/group) or numbers; then numbers of further groups. Missing: root. */
+#define INIT_ARG_USER "ramet.user"
 /* A list of absolute paths that are read-only in the guest (bind mounts onto themselves). */
 #define INIT_ARG_RO "ramet.ro"
 /* [A-Za-z0-9]{1,64}: stands in the exit line, so that no program's output can be taken for it. */
@@ -44,6 +50,8 @@
 #define INIT_MAX_LAYERS 128
 /* The longest kernel command line of x86 and arm64, its NUL included. */
 #define INIT_MAX_CMDLINE 2048
+/* The same for what is in INIT_ARGUMENTS_FILE. */
+#define INIT_MAX_ARGUMENTS 131072
 
 /*
  * Lists: items with commas between. Within an item every byte but the plain ones below is
@@ -82,5 +90,8 @@ static inline bool init_byte_is_plain(unsigned char c)
 /* Within ramet's initramfs: modules, and their names in the order of loading, one a line. */
 #define INIT_MODULES_FOLDER "/modules"
 #define INIT_MODULES_LIST   "/modules/list"
+/* Arguments that were too long for the kernel's command line, in the same form; what the command
+ * line says counts more. */
+#define INIT_ARGUMENTS_FILE "/arguments"
 
 #endif

@@ -102,7 +102,8 @@ static void hostname_set(const struct machine *machine, bool whole)
 
 static const char *make_read_only(const char *path)
 {
-	if (mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0 ||
+	/* The root is a mount already. */
+	if ((path[1] && mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0) ||
 		mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
 		return trouble("this path of the image could not be made read-only: ", path);
 	return NULL;

@@ -112,27 +112,40 @@ void workshop_open(struct machine *machine)
 	mount_kernel(machine, "sysfs", "sys");
 }
 
-void cmdline_read(struct machine *machine)
+/* A whole file into text, which is zeroed; the last newlines are cut off. */
+static void text_read(
+	struct machine *machine, const char *path, const char *what, char *text, size_t size)
 {
-	/* One byte more than the longest, and a NUL. */
-	static char text[2 * INIT_MAX_CMDLINE + 2];
-	int fd = open("proc/cmdline", O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t length = 0;
 	ssize_t n = 0;
-	while (fd >= 0 && length < sizeof text - 1) {
-		n = read(fd, text + length, sizeof text - 1 - length);
+	while (fd >= 0 && length < size - 1) {
+		n = read(fd, text + length, size - 1 - length);
 		if (n <= 0)
 			break;
 		length += (size_t)n;
 	}
 	if (fd < 0 || n < 0)
-		fail(machine, "the kernel command line could not be read: ", why(), NULL);
+		fail(machine, what, " could not be read: ", why(), NULL);
 	close(fd);
-	if (length == sizeof text - 1)
-		fail(machine, "the kernel command line is too long", NULL);
+	if (length == size - 1)
+		fail(machine, what, " is too long", NULL);
 	while (length > 0 && text[length - 1] == '\n')
 		text[--length] = '\0';
-	if (!cmdline_parse(&machine->asked, text))
+}
+
+void cmdline_read(struct machine *machine)
+{
+	/* One byte more than the longest, and a NUL. */
+	static char text[2 * INIT_MAX_CMDLINE + 2], more[INIT_MAX_ARGUMENTS + 2];
+	text_read(machine, "proc/cmdline", "the kernel command line", text, sizeof text);
+	bool has_more = !machine->in_image && access(INIT_ARGUMENTS_FILE, F_OK) == 0;
+	if (has_more) {
+		text_read(machine, INIT_ARGUMENTS_FILE, "the initramfs's " INIT_ARGUMENTS_FILE,
+			more, sizeof more);
+		unlink(INIT_ARGUMENTS_FILE);
+	}
+	if (!cmdline_parse_both(&machine->asked, has_more ? more : NULL, text))
 		fail_with(machine, machine->asked.error);
 	console_set_up(machine);
 }

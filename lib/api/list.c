@@ -30,6 +30,7 @@ static int tell(
 		.volume = fork->volume,
 		.base_state = fork->base_state,
 		.read_only_paths = fork->read_only_paths,
+		.process = fork->process,
 		.size = fork->size,
 		.allocated = allocated_bytes(store, fork),
 		.created = fork->created,

@@ -69,9 +69,11 @@ static int kernel_prepare(struct machine *machine, const struct ramet_store *sto
 static int initramfs_prepare(
 	struct machine *machine, const char *modules, const char *name, struct ramet_error *err)
 {
+	const char *more = machine->more.length ? machine->more.data : NULL;
 	const char *names[] = {
 		"virtio_mmio", "virtio_blk", machine->fork.format, "ext4", "overlay", NULL};
-	struct initramfs_options options = {.modules_dir = modules, .modules = names};
+	struct initramfs_options options = {
+		.modules_dir = modules, .modules = names, .arguments = more};
 	if (asprintf(&machine->initrd, "%s/%s", machine->fork.folder, name) < 0) {
 		machine->initrd = NULL;
 		return error_memory(err);
@@ -114,6 +116,23 @@ static int fork_take(struct machine *machine, struct ramet_store *store, const c
 	return 0;
 }
 
+/* The user's command counts more than the image's; both run as the image says. */
+static int command_prepare(struct machine *machine, const struct ramet_run_options *options,
+	struct guest_arguments *arguments, struct ramet_error *err)
+{
+	struct guest_process *process = &machine->process;
+	int r = guest_process_parse(process, machine->fork.process, err);
+	if (r < 0)
+		return error_prefix(err, r, "fork %s", options->name);
+	arguments->argv = options->argv         ? options->argv
+			  : options->image_init ? NULL
+						: process->args;
+	arguments->env = process->env;
+	arguments->user = process->user;
+	arguments->cwd = process->cwd;
+	return 0;
+}
+
 int machine_prepare(struct machine *machine, struct ramet_store *store,
 	const struct ramet_run_options *options, struct guest_arguments *arguments,
 	const char *initramfs_name, struct ramet_error *err)
@@ -125,8 +144,8 @@ int machine_prepare(struct machine *machine, struct ramet_store *store,
 		r = kernel_prepare(machine, store, options->kernel, arguments->vmm->needs_elf, err);
 	/* An init in the image needs ours only to get at its modules. */
 	arguments->initramfs = !options->in_image_init || options->modules;
-	if (r == 0 && arguments->initramfs)
-		r = initramfs_prepare(machine, options->modules, initramfs_name, err);
+	if (r == 0)
+		r = command_prepare(machine, options, arguments, err);
 	if (r < 0)
 		return r;
 	arguments->clone = strcmp(machine->fork.mode, "clone") == 0;
@@ -135,9 +154,11 @@ int machine_prepare(struct machine *machine, struct ramet_store *store,
 	arguments->verbose = options->verbose;
 	arguments->hostname = machine->fork.name;
 	arguments->read_only_paths = machine->fork.read_only_paths;
-	arguments->argv = options->argv;
 	arguments->append = options->append;
-	r = guest_arguments_write(arguments, &machine->command_line, err);
+	r = guest_arguments_write(arguments, &machine->command_line,
+		options->in_image_init ? NULL : &machine->more, err);
+	if (r == 0 && arguments->initramfs)
+		r = initramfs_prepare(machine, options->modules, initramfs_name, err);
 	if (r < 0)
 		return r;
 	drives_fill(machine, arguments->clone, options->ram);
@@ -165,4 +186,6 @@ void machine_free(struct machine *machine)
 	free(TAKE_PTR(machine->kernel));
 	free(TAKE_PTR(machine->initrd));
 	text_free(&machine->command_line);
+	text_free(&machine->more);
+	guest_process_free(&machine->process);
 }

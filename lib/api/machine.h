@@ -3,6 +3,7 @@
 #ifndef API_MACHINE_H
 #define API_MACHINE_H
 
+#include "api/guest_process.h"
 #include "base/text.h"
 #include "store/store.h"
 #include "vmm/arguments.h"
@@ -12,8 +13,10 @@ struct machine {
 	struct store_fork fork;
 	struct store_lock lock;
 	int folder_fd;
-	char *kernel, *initrd; /* absolute paths; initrd may be NULL */
+	char *kernel, *initrd;        /* absolute paths; initrd may be NULL */
+	struct guest_process process; /* the image's default command */
 	struct text command_line;
+	struct text more; /* what the command line has no room for */
 	struct vm_drive drives[2];
 	size_t drive_count;
 	struct vm_config config; /* points into the above */

@@ -92,7 +92,7 @@ int ramet_run(struct ramet_store *store, const struct ramet_run_options *options
 		.stop_fd = options->stop_fd,
 		.timeout = options->timeout,
 		.nonce = nonce,
-		.has_command = options->argv != NULL,
+		.has_command = arguments.argv != NULL,
 		.person = options->interactive,
 		.verbose = options->verbose,
 		.started = holder_add,

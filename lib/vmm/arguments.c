@@ -2,7 +2,7 @@
 /*
  * The kernel cuts a line that is too long without a word (COMMAND_LINE_SIZE is 2048 on x86), and
  * the last argument, perhaps half of the user's command, would be lost: so it is counted here,
- * with what the VMM adds by itself.
+ * with what the VMM adds by itself. A command that does not fit goes into the initramfs.
  *
  * Messages: "quiet" leaves warnings on; loglevel=2 leaves panics and what is as bad.
  */
@@ -24,12 +24,25 @@ static void add_encoded(struct text *line, const char *item, size_t length)
 	}
 }
 
-static void add_command(struct text *line, const char *const *argv)
+static void add_list(struct text *line, const char *name, const char *const *items)
 {
-	for (size_t i = 0; argv && argv[i]; i++) {
-		text_append(line, i ? "," : " " INIT_ARG_EXEC "=");
-		add_encoded(line, argv[i], strlen(argv[i]));
+	for (size_t i = 0; items && items[i]; i++) {
+		text_append(line, i ? "," : " ");
+		text_append(line, i ? "" : name);
+		text_append(line, i ? "" : "=");
+		add_encoded(line, items[i], strlen(items[i]));
 	}
+}
+
+static void add_command(struct text *line, const struct guest_arguments *arguments)
+{
+	const char *const cwd[] = {arguments->cwd, NULL};
+	if (!arguments->argv)
+		return;
+	add_list(line, INIT_ARG_EXEC, arguments->argv);
+	add_list(line, INIT_ARG_CWD, cwd);
+	add_list(line, INIT_ARG_USER, arguments->user);
+	add_list(line, INIT_ARG_ENV, arguments->env);
 }
 
 static void add_read_only(struct text *line, const char *paths)
@@ -89,13 +102,10 @@ static int check_append(const char *append, struct ramet_error *err)
 	return 0;
 }
 
-int guest_arguments_write(
-	const struct guest_arguments *arguments, struct text *line, struct ramet_error *err)
+/* Everything but the command and what the user adds. */
+static void add_machine(struct text *line, const struct guest_arguments *arguments)
 {
 	const struct vmm *vmm = arguments->vmm;
-	int r = check_append(arguments->append, err);
-	if (r < 0)
-		return r;
 	char tuned[128] = "";
 	if (vmm->tune)
 		vmm->tune(arguments->kvm, tuned, sizeof tuned);
@@ -108,16 +118,36 @@ int guest_arguments_write(
 		text_format(line, " " INIT_ARG_HOSTNAME "=%s", arguments->hostname);
 	add_person(line, arguments);
 	add_read_only(line, arguments->read_only_paths);
-	add_command(line, arguments->argv);
-	if (arguments->append && *arguments->append)
-		text_format(line, " %s", arguments->append);
-	if (line->failed)
+}
+
+static int refuse_length(size_t length, size_t most, const char *what, struct ramet_error *err)
+{
+	return error_set(err, E2BIG,
+		"the %s would be %zu bytes long and can be %zu; put a long command into a script "
+		"in the image",
+		what, length, most);
+}
+
+int guest_arguments_write(const struct guest_arguments *arguments, struct text *line,
+	struct text *more, struct ramet_error *err)
+{
+	_cleanup_text_ struct text command = {0};
+	const size_t most = INIT_MAX_CMDLINE - 1 - arguments->vmm->reserve;
+	const char *append = arguments->append && *arguments->append ? arguments->append : NULL;
+	int r = check_append(append, err);
+	if (r < 0)
+		return r;
+	add_machine(line, arguments);
+	add_command(&command, arguments);
+	size_t rest = append ? strlen(append) + 1 : 0;
+	bool apart = more && line->length + command.length + rest > most;
+	text_append_bytes(apart ? more : line, command.length ? command.data : "", command.length);
+	if (append)
+		text_format(line, " %s", append);
+	if (line->failed || command.failed || (apart && more->failed))
 		return error_memory(err);
-	const size_t most = INIT_MAX_CMDLINE - 1 - vmm->reserve;
-	if (line->length > most)
-		return error_set(err, E2BIG,
-			"the kernel's command line would be %zu bytes long and can be %zu; put a "
-			"long command into a script in the image",
-			line->length, most);
-	return 0;
+	if (apart && more->length > INIT_MAX_ARGUMENTS)
+		return refuse_length(more->length, INIT_MAX_ARGUMENTS, "guest's command", err);
+	return line->length > most ? refuse_length(line->length, most, "kernel's command line", err)
+				   : 0;
 }

@@ -19,14 +19,22 @@ struct guest_arguments {
 	const char *nonce;           /* NULL: the init reports to nobody */
 	const char *hostname;        /* NULL: the image's */
 	const char *read_only_paths; /* one a line, or "" */
-	const char *const *argv;     /* the command, NULL-terminated, or NULL */
-	unsigned rows, columns;      /* of the terminal; 0: nobody sits there */
-	const char *term;            /* its kind, or NULL */
-	const char *append;          /* what the user adds, or NULL */
+	const char *const *argv;     /* the command, NULL-terminated, or NULL: the image's init */
+	/* Of the command, without meaning when there is none; each may be NULL. */
+	const char *const *env;  /* NAME=VALUE, NULL-terminated */
+	const char *const *user; /* USER[:GROUP] and numbers of groups, NULL-terminated */
+	const char *cwd;
+	unsigned rows, columns; /* of the terminal; 0: nobody sits there */
+	const char *term;       /* its kind, or NULL */
+	const char *append;     /* what the user adds, or NULL */
 };
 
-/* Errors: EINVAL (an argument that no command line can hold), E2BIG (it is too long). */
-int guest_arguments_write(
-	const struct guest_arguments *arguments, struct text *line, struct ramet_error *err);
+/*
+ * Write the line. What is of the command goes into more when the kernel would cut it: into a file
+ * (initramfs.h); more NULL: there is no such file. Errors: EINVAL (an argument that no command line
+ * can hold), E2BIG (it is too long).
+ */
+int guest_arguments_write(const struct guest_arguments *arguments, struct text *line,
+	struct text *more, struct ramet_error *err);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is in it: /init, /dev/console (the kernel opens it before init runs, and says "unable to
- * open an initial console" otherwise), the folder init makes its mounts in, and the modules with
- * their order in a list (names in init/names.h).
+ * open an initial console" otherwise), the folder init makes its mounts in, the arguments that the
+ * kernel's command line has no room for, and the modules with their order in a list (names in
+ * init/names.h).
  */
 #include "vmm/initramfs.h"
 
@@ -67,6 +68,9 @@ int initramfs_write(int fd, const struct initramfs_options *options, struct rame
 	if (r == 0)
 		r = cpio_add(
 			&cpio, "init", S_IFREG | 0755, 0, init_program, init_program_size, err);
+	if (r == 0 && options->arguments)
+		r = cpio_add(&cpio, relative(INIT_ARGUMENTS_FILE), S_IFREG | 0600, 0,
+			options->arguments, strlen(options->arguments), err);
 	if (r == 0 && options->modules_dir)
 		r = add_modules(&cpio, options, err);
 	return r == 0 ? cpio_end(&cpio, err) : r;

@@ -11,6 +11,8 @@ struct initramfs_options {
 	/* Names of modules, NULL-terminated; each is put in after those it needs. What the kernel
 	 * has built in is left out. NULL, or no modules_dir: none. */
 	const char *const *modules;
+	/* For INIT_ARGUMENTS_FILE; NULL: none. */
+	const char *arguments;
 };
 
 /*

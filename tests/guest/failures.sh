@@ -71,9 +71,9 @@ fails "a base that was cut short" "the base /dev/vda (squashfs) could not be mou
 fails "clone mode on a squashfs" \
   "ramet.mode=clone needs an ext4 filesystem on /dev/vda, and there is squashfs" \
   "ramet.mode=clone ramet.exec=true" "$base"
-fails "a folder to start in that is not there" \
-  "the command cannot start in /nowhere: No such file or directory" \
-  "ramet.cwd=/nowhere ramet.exec=true" "$base"
+fails "a folder to start in that can be none" \
+  "the command cannot start in /etc/motd/x: Not a directory" \
+  "ramet.cwd=/etc/motd/x ramet.exec=true" "$base"
 fails "a read-only path that is not there" \
   "this path of the image could not be made read-only: /nowhere: No such file or directory" \
   "ramet.ro=/data,/nowhere ramet.exec=true" "$base"

@@ -23,7 +23,7 @@ static void test_overlay(void)
 	arguments.read_only_paths = "/a b\n/c\n";
 	arguments.append = "mitigations=off";
 	struct text line = {0};
-	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, NULL), 0);
 	CHECK(strstr(line.data,
 		" ro overlay_root=vdb ramet.nonce=n0 ramet.hostname=vm-1 "
 		"ramet.ro=/a%20b,/c "
@@ -57,7 +57,7 @@ static void test_roots(void)
 			.in_image_init = cases[i].in_image,
 			.initramfs = cases[i].initramfs};
 		struct text line = {0};
-		CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+		CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, NULL), 0);
 		CHECK(strstr(line.data, cases[i].want));
 		CHECK(!cases[i].never || !strstr(line.data, cases[i].never));
 		text_free(&line);
@@ -73,16 +73,16 @@ static void test_limits(void)
 	arguments.argv = argv;
 	struct ramet_error err = {0};
 	struct text line = {0};
-	CHECK_EQ(guest_arguments_write(&arguments, &line, &err), -E2BIG);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, &err), -E2BIG);
 	CHECK(strstr(err.message, "bytes long and can be 1919"));
 	/* To the byte. */
 	size_t over = line.length - 1919;
 	longest[INIT_MAX_CMDLINE - over] = '\0';
 	text_truncate(&line, 0);
-	CHECK_EQ(guest_arguments_write(&arguments, &line, &err), 0);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, &err), 0);
 	CHECK_EQ(line.length, 1919);
 	arguments.append = "a\nb";
-	CHECK_EQ(guest_arguments_write(&arguments, &line, &err), -EINVAL);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, &err), -EINVAL);
 	text_free(&line);
 	free(longest);
 }
@@ -94,11 +94,11 @@ static void test_terminal(void)
 	arguments.columns = 80;
 	arguments.term = "xterm-256color";
 	struct text line = {0};
-	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, NULL), 0);
 	CHECK(strstr(line.data, " ramet.tty=24x80 TERM=xterm-256color"));
 	text_truncate(&line, 0);
 	arguments.term = "x init=/bin/evil";
-	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, NULL), 0);
 	CHECK(!strstr(line.data, "evil"));
 	text_free(&line);
 }
@@ -108,14 +108,14 @@ static void test_tune(void)
 {
 	struct guest_arguments arguments = {.vmm = &vmm_qemu, .kvm = false};
 	struct text line = {0};
-	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, NULL), 0);
 	const char *at = strstr(line.data, " tsc_early_khz=");
 	CHECK(at);
 	long khz = at ? strtol(at + strlen(" tsc_early_khz="), NULL, 10) : 0;
 	CHECK(khz > 100000 && khz < 10000000);
 	text_truncate(&line, 0);
 	arguments.kvm = true;
-	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, NULL), 0);
 	CHECK(!strstr(line.data, "tsc_early_khz"));
 	text_free(&line);
 }
