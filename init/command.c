@@ -108,6 +108,11 @@ static const char *surroundings_enter(struct machine *machine, struct user *user
 			NULL);
 		wrong = sentence;
 	}
+	if (!wrong)
+		wrong = root_protect(machine);
+	/* What became a mount now lies over where the process stands. */
+	if (!wrong && cwd && chdir(cwd) < 0)
+		wrong = why();
 	return wrong;
 }
 

@@ -71,6 +71,8 @@ bool disks_close(struct machine *machine);
 /* Make machine->root "/" for the calling process, with /dev (and, when whole, /proc, /sys and
  * what a command needs of an init) in it. Returns NULL, or what went wrong as a sentence. */
 const char *root_enter(struct machine *machine, bool whole);
+/* Then make the paths read-only that are to be. Returns as root_enter. */
+const char *root_protect(const struct machine *machine);
 /* Execute the image's init. */
 _Noreturn void image_init(struct machine *machine);
 /* Execute a program of the base as the kernel would have. */

@@ -124,6 +124,12 @@ const char *root_enter(struct machine *machine, bool whole)
 		loopback_up();
 	}
 	hostname_set(machine, whole);
+	return NULL;
+}
+
+const char *root_protect(const struct machine *machine)
+{
+	const char *wrong = NULL;
 	for (size_t i = 0; !wrong && i < machine->asked.ro_count; i++)
 		wrong = make_read_only(machine->asked.ro[i]);
 	return wrong;
@@ -156,6 +162,8 @@ void image_init(struct machine *machine)
 	initramfs_free(machine);
 	/* The overlay holds its layers by itself. */
 	const char *wrong = root_enter(machine, false);
+	if (!wrong)
+		wrong = root_protect(machine);
 	if (wrong)
 		fail_with(machine, wrong);
 	say_step(machine, "the image's init is next");
