@@ -9,12 +9,17 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/cleanup.h"
+#include "base/text.h"
 #include "source/bundle.h"
+#include "source/reel.h"
 
 const struct source_kind source_kinds[] = {
-	{"dir", "a folder of the host (also without the prefix)", source_open_directory},
+	{"dir", "a folder of the host (also without the prefix)", source_open_directory, NULL},
 	{"bundle", "an OCI runtime bundle: a folder with config.json and a root",
-		source_open_bundle},
+		source_open_bundle, NULL},
+	{"tar", "a tar archive, plain or compressed; - is standard input (also without the prefix)",
+		source_open_tar, source_is_tar},
 	{0},
 };
 
@@ -30,6 +35,36 @@ static const struct source_kind *find_prefix(const char *word, const char **plac
 	return NULL;
 }
 
+static int refuse(const char *word, struct ramet_error *err)
+{
+	_cleanup_text_ struct text kinds = {0};
+	for (const struct source_kind *kind = source_kinds; kind->prefix; kind++)
+		text_format(&kinds, "%s%s: (%s)", kind == source_kinds ? "" : "; ", kind->prefix,
+			kind->summary);
+	if (kinds.failed)
+		return error_memory(err);
+	return error_set(err, EMEDIUMTYPE,
+		"%s is not a folder, nor a file that a tree can be made of; there are %s", word,
+		kinds.data);
+}
+
+/* A file, or standard input: its content tells the kind, which gets it as it is open here. */
+static int open_by_content(const char *word, const struct source_request *request,
+	struct source **source, struct ramet_error *err)
+{
+	struct reel reel;
+	_cleanup_close_ int fd = -1;
+	int r = reel_open(&reel, word, request, &fd, err);
+	if (r < 0)
+		return r;
+	struct source_request opened = *request;
+	opened.opened = &fd;
+	for (const struct source_kind *kind = source_kinds; kind->prefix; kind++)
+		if (kind->recognise && kind->recognise(fd))
+			return kind->open(word, &opened, source, err);
+	return refuse(strcmp(word, "-") == 0 ? "standard input" : word, err);
+}
+
 int sources_open(const char *word, const struct source_request *request, struct source **source,
 	struct ramet_error *err)
 {
@@ -38,9 +73,11 @@ int sources_open(const char *word, const struct source_request *request, struct 
 	if (kind)
 		return kind->open(place, request, source, err);
 	struct stat st;
+	if (strcmp(word, "-") == 0)
+		return open_by_content(word, request, source, err);
 	if (stat(word, &st) < 0)
 		return error_errno(err, errno, "cannot open %s", word);
 	if (S_ISDIR(st.st_mode))
 		return source_open_directory(word, request, source, err);
-	return error_set(err, ENOTDIR, "%s is not a folder", word);
+	return open_by_content(word, request, source, err);
 }

@@ -29,6 +29,9 @@ struct source_request {
 	const char *platform; /* "linux/amd64", or NULL: the host's */
 	int spool_dirfd; /* a folder in which a stream that can be read only once is kept, nameless
 			    (O_TMPFILE), until it was read: the output's. -1: none */
+	/* The place is open already, here, and can be read anywhere: reel_open() takes it. NULL: it is
+	 * not. */
+	const int *opened;
 	/* Told what a user should know: what was taken for what, what was skipped. May be NULL. */
 	void (*note)(void *ctx, const char *sentence);
 	void *note_ctx;
@@ -77,11 +80,20 @@ struct source_kind {
 	const char *summary; /* for help: one line */
 	int (*open)(const char *place, const struct source_request *request, struct source **source,
 		struct ramet_error *err);
+	/* Whether the file fd, which can be read anywhere, is of this kind by its content: then no
+	 * prefix is needed. The kinds are asked in the table's order, outside of any sandbox. NULL:
+	 * the prefix is needed. */
+	bool (*recognise)(int fd);
 };
 
 /* A folder of the host. Never hostile: the operator names it, and the kernel reads it. */
 int source_open_directory(const char *place, const struct source_request *request,
 	struct source **source, struct ramet_error *err);
+
+/* A tar archive, compressed or not; "-" is the standard input. Hostile. */
+int source_open_tar(const char *place, const struct source_request *request, struct source **source,
+	struct ramet_error *err);
+bool source_is_tar(int fd);
 
 /*
  * Walk the directory path into the empty tree. No symlink is followed but path itself.
@@ -96,6 +108,13 @@ int source_walk(struct tree *tree, const char *path, const struct source_options
  */
 int source_take(struct tree *tree, const char *path, const char *name, bool allow_file,
 	const struct source_options *options, struct tree_node **top, struct ramet_error *err);
+
+/* Whether an image is to have the attribute: user, trusted, security and the POSIX ACLs. */
+bool source_keeps_xattr(const char *name);
+/* Put a copy of the attribute, at most 4 GiB, into the sorted list, in place of one of that name.
+ * -ENOMEM. */
+int source_add_xattr(struct tree *tree, struct tree_xattr **list, const char *name,
+	const void *value, size_t size);
 
 /* Read the extended attributes of name in the directory dirfd ("." for itself) into node. */
 int source_read_xattrs(struct tree *tree, struct tree_node *node, int dirfd, const char *name,

@@ -32,6 +32,7 @@ enum tree_flag {
 	TREE_MEMORY = 4, /* its content is node->data, not a file of the host */
 	TREE_ORIGIN = 8, /* the top of a source or of a graft: its host path is the origin's */
 	TREE_LINK = 16, /* set by tree_finish: another name for the node that tree_link() answers */
+	/* 64 and 128 are used while layers are laid over a tree (layer_inside.h). */
 };
 
 /*

@@ -15,20 +15,30 @@
 /* Limits of the kernel: XATTR_LIST_MAX and XATTR_SIZE_MAX of linux/limits.h. */
 #define ATTRIBUTE_MAX ((size_t)65536)
 
-static bool is_kept(const char *name)
+bool source_keeps_xattr(const char *name)
 {
 	return strncmp(name, "user.", 5) == 0 || strncmp(name, "trusted.", 8) == 0 ||
 	       strncmp(name, "security.", 9) == 0 || strcmp(name, "system.posix_acl_access") == 0 ||
 	       strcmp(name, "system.posix_acl_default") == 0;
 }
 
-static void insert_sorted(struct tree_node *node, struct tree_xattr *xattr)
+int source_add_xattr(struct tree *tree, struct tree_xattr **list, const char *name,
+	const void *value, size_t size)
 {
-	struct tree_xattr **place = &node->xattrs;
-	while (*place && strcmp((*place)->name, xattr->name) < 0)
-		place = &(*place)->next;
-	xattr->next = *place;
-	*place = xattr;
+	while (*list && strcmp((*list)->name, name) < 0)
+		list = &(*list)->next;
+	struct tree_xattr *xattr = arena_alloc(&tree->arena, sizeof *xattr);
+	if (!xattr)
+		return -ENOMEM;
+	bool replaces = *list && strcmp((*list)->name, name) == 0;
+	xattr->next = replaces ? (*list)->next : *list;
+	xattr->name = replaces ? (*list)->name : arena_copy(&tree->arena, name, strlen(name));
+	xattr->value = arena_copy(&tree->arena, value, size);
+	xattr->size = (uint32_t)size;
+	if (!xattr->name || !xattr->value)
+		return -ENOMEM;
+	*list = xattr;
+	return 0;
 }
 
 static int failed(struct tree *tree, const struct tree_node *node, struct ramet_error *err)
@@ -44,15 +54,8 @@ static int read_one(struct tree *tree, struct tree_node *node, const char *path,
 	ssize_t size = lgetxattr(path, name, value, ATTRIBUTE_MAX);
 	if (size < 0)
 		return failed(tree, node, err);
-	struct tree_xattr *xattr = arena_alloc(&tree->arena, sizeof *xattr);
-	if (!xattr)
+	if (source_add_xattr(tree, &node->xattrs, name, value, (size_t)size) < 0)
 		return error_memory(err);
-	xattr->name = arena_copy(&tree->arena, name, strlen(name));
-	xattr->value = arena_copy(&tree->arena, value, (size_t)size);
-	xattr->size = (uint32_t)size;
-	if (!xattr->name || !xattr->value)
-		return error_memory(err);
-	insert_sorted(node, xattr);
 	return 0;
 }
 
@@ -67,7 +70,7 @@ static int read_all(
 	if (length < 0)
 		return failed(tree, node, err);
 	for (const char *name = names; name < names + length; name += strlen(name) + 1) {
-		if (!is_kept(name)) {
+		if (!source_keeps_xattr(name)) {
 			tree->omitted_xattrs++;
 			continue;
 		}
