@@ -27,7 +27,8 @@ struct tree_node *layer_find(
 	return layer_index_find(&layers->index, directory, name);
 }
 
-struct tree_node *layer_make(struct layers *layers, struct tree_node *directory, const char *name)
+struct tree_node *layer_new_node(
+	struct layers *layers, struct tree_node *directory, const char *name)
 {
 	struct tree_node *node = tree_node_new(layers->tree, name, strlen(name));
 	if (!node)
@@ -79,7 +80,7 @@ static struct tree_node *claim(
 	if (was_directory && !is_directory)
 		layer_remove(layers, node);
 	if (!node || (was_directory && !is_directory))
-		return layer_make(layers, directory, name);
+		return layer_new_node(layers, directory, name);
 	/* A way that was found through a symlink may lead elsewhere now. */
 	if (S_ISLNK(node->mode))
 		layers->directory = NULL;

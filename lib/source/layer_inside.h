@@ -34,7 +34,8 @@ static inline bool layer_is_touched(const struct layers *layers, const struct tr
 struct tree_node *layer_find(
 	const struct layers *layers, const struct tree_node *directory, const char *name);
 /* A new node of this layer, without attributes, in directory. NULL without memory. */
-struct tree_node *layer_make(struct layers *layers, struct tree_node *directory, const char *name);
+struct tree_node *layer_new_node(
+	struct layers *layers, struct tree_node *directory, const char *name);
 /* An empty directory with the attributes of one that nobody described. */
 void layer_set_implied(struct tree_node *node);
 /* Note that the layer put something at node. */

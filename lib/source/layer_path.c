@@ -93,7 +93,7 @@ static int descend(struct way *way, const char *name, struct ramet_error *err)
 			return not_directory(way, child, err);
 		child = NULL;
 	} else if (!child && way->make) {
-		child = layer_make(way->layers, way->node, name);
+		child = layer_new_node(way->layers, way->node, name);
 		if (!child)
 			return error_memory(err);
 		layer_set_implied(child);
