@@ -12,12 +12,16 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "source/bundle.h"
+#include "source/oci.h"
 #include "source/reel.h"
 
 const struct source_kind source_kinds[] = {
 	{"dir", "a folder of the host (also without the prefix)", source_open_directory, NULL},
 	{"bundle", "an OCI runtime bundle: a folder with config.json and a root",
 		source_open_bundle, NULL},
+	{"oci", "an OCI image layout: DIR[:REF]", source_open_oci, NULL},
+	{"docker-archive", "an archive of docker save: FILE[:REF] (also without the prefix)",
+		source_open_docker, source_is_docker},
 	{"tar", "a tar archive, plain or compressed; - is standard input (also without the prefix)",
 		source_open_tar, source_is_tar},
 	{0},

@@ -34,6 +34,7 @@ struct stream {
 	VECTOR(struct sparse_file) sparse; /* by number */
 	VECTOR(struct byte_range) pieces;
 	struct tape tape; /* of the second reading; without archive until it begins */
+	bool strict;      /* the archive must have an end mark, and nothing behind it */
 };
 
 int stream_new(struct stream **out, const struct reel *reel, const struct archive_library *lib,
@@ -121,8 +122,10 @@ static int wind(struct stream *stream, uint64_t number, uint64_t offset, struct 
 		(tape->number > number || (tape->number == number && tape->data_offset > offset)))
 		tape_close(tape);
 	int r = 1;
-	if (!tape->archive)
+	if (!tape->archive) {
 		r = tape_open(tape, &stream->reel, stream->lib, NULL, NULL, err);
+		tape->forgiving = !stream->strict;
+	}
 	while (r >= 0 && tape->number < number) {
 		r = tape_next(tape, err);
 		if (r == 0)
@@ -207,6 +210,8 @@ static int pass_content(struct tape *tape, const struct layer_entry *entry, uint
 	int r = tape_pass(tape, err);
 	if (r < 0 || entry->hardlink || !S_ISREG(entry->mode))
 		return r;
+	if (tape->padded && stored > 0 && before + stored > tape->given)
+		return tape_damaged(tape, "it is cut off", err);
 	if (tape_position(tape) - before != (stored + BLOCK - 1) / BLOCK * BLOCK)
 		return tape_damaged(tape,
 			entry->sparse ? "its sparse map lies about the file"
@@ -281,7 +286,7 @@ int stream_apply(struct stream *stream, struct layers *layers, const struct stre
 	struct tree *tree = layers_tree(layers);
 	struct sha256_ctx packed, unpacked;
 	__attribute__((cleanup(tape_close))) struct tape tape = {0};
-	bool strict = !options->digest && !options->packed_digest;
+	bool strict = stream->strict = !options->digest && !options->packed_digest;
 	int r = add_origin(stream, tree, err);
 	if (r == 0)
 		r = tape_open(&tape, &stream->reel, stream->lib,
@@ -289,6 +294,7 @@ int stream_apply(struct stream *stream, struct layers *layers, const struct stre
 			err);
 	if (r < 0)
 		return r;
+	tape.forgiving = !strict;
 	layers_begin(layers, (uint16_t)(tree->origins.count - 1), options->whiteouts);
 	r = apply_entries(stream, &tape, layers, strict, source_options, err);
 	if (r == 0)

@@ -16,6 +16,15 @@
 #include "base/cleanup.h"
 #include "source/compressed.h"
 
+/* The padding of the last block, and an end mark. */
+static size_t pad(struct tape *tape, const void **bytes)
+{
+	static const char zeros[3 * 512];
+	tape->padded = true;
+	*bytes = zeros;
+	return 2 * 512 + (size_t)(-tape->given & 511);
+}
+
 static la_ssize_t give(struct archive *archive, void *ctx, const void **bytes)
 {
 	struct tape *tape = ctx;
@@ -28,6 +37,8 @@ static la_ssize_t give(struct archive *archive, void *ctx, const void **bytes)
 	}
 	tape->piece = piece;
 	tape->given += tape->length;
+	if (!tape->length && tape->forgiving && !tape->padded)
+		return (la_ssize_t)pad(tape, bytes);
 	*bytes = piece;
 	return (la_ssize_t)tape->length;
 }

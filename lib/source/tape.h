@@ -16,7 +16,11 @@ struct tape {
 	struct text path;            /* its name, for messages */
 	uint64_t number;             /* its place in the stream, from 1; 0 before the first */
 	bool skips;                  /* bytes that nobody wants need not come through */
-	const char *compression;     /* "gzip", or NULL */
+	/* Set after tape_open: the archive may end without an end mark, and within the padding of
+	 * its last file, as layers that umoci writes do. */
+	bool forgiving;
+	bool padded; /* what was missing there has been given, and is not counted in given */
+	const char *compression; /* "gzip", or NULL */
 	/* Of what was handed to libarchive. */
 	const unsigned char *piece;
 	size_t length;

@@ -41,8 +41,11 @@ refused 'a kernel that is none' 1 'is no kernel' fc '' vm-1 --kernel "$scratch/b
 refused 'modules that are missing' 1 'cannot open the kernel modules' \
   fc '' vm-1 --modules "$scratch/nothing" -- true
 refused 'modules that are a file' 1 'not a folder' fc '' vm-1 --modules "$kernel" -- true
-refused 'a command longer than a kernel takes' 1 'command line would be [0-9]+ bytes' \
-  fc '' vm-1 -- "$(head -c 2100 /dev/zero | tr '\0' a)"
+refused 'a command longer than a kernel takes, where there is no other way' 1 \
+  'command line would be [0-9]+ bytes' \
+  fc '' vm-1 --in-image-init -- "$(head -c 2100 /dev/zero | tr '\0' a)"
+refused 'a command longer than the init takes' 1 'command would be [0-9]+ bytes' \
+  fc '' vm-1 -- "$(head -c 50000 /dev/zero | tr '\0' ' ')"
 refused 'control characters among the kernel arguments' 1 'control character' \
   fc '' vm-1 --append "$(printf 'a\nb')" -- true
 refused 'too little memory' 1 'too little' fc '' vm-1 --memory 8M -- true
