@@ -5,7 +5,7 @@ DESTDIR   ?=
 MESON     ?= meson
 export RAMET_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ramet
 
-.PHONY: help all deps build demo check check-quick fuzz bench lint format install uninstall clean
+.PHONY: help all deps build demo check check-quick check-host fuzz bench lint format install uninstall clean
 all: build
 
 help: ## this list
@@ -25,6 +25,9 @@ check: deps ## every test, sanitizers, lint, a minute of fuzzing, documentation
 
 check-quick: build ## unit and command-line tests only
 	@scripts/check quick
+
+check-host: build ## tests on the test host, a machine in QEMU; TEST=readers runs one
+	@scripts/check-host $(BUILD) $(TEST)
 
 fuzz: deps ## fuzz every parser for SECONDS (default 60)
 	@tests/fuzz/run $(or $(SECONDS),60)

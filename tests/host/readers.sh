@@ -15,7 +15,7 @@ at_exit() {
   done
 }
 mkdir "$mnt" "$lower" "$upper"
-truncate -s 1M "$scratch/probe"
+truncate -s 4M "$scratch/probe"
 mke2fs -q -F -t ext4 "$scratch/probe"
 mount -o loop "$scratch/probe" "$mnt" 2> /dev/null || { echo "1..0 # SKIP loop mounts do not work here"; exit 0; }
 umount "$mnt"
