@@ -7,7 +7,9 @@
 #ifndef BASE_SANDBOX_H
 #define BASE_SANDBOX_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -26,5 +28,40 @@ struct sandbox_limits {
 int sandbox_run(const char *what, const struct sandbox_limits *limits,
 	int (*work)(void *ctx, struct ramet_error *err), void *ctx, const int *fds, size_t fd_count,
 	void *answer, size_t answer_size, struct ramet_error *err);
+
+/* What work says to the parent while it runs. The child knows where. */
+struct sandbox_line {
+	int fd;
+};
+#define SANDBOX_MESSAGE_MAX ((size_t)1 << 20)
+/* One message, of a kind that the two agree on (below 2^16), at most SANDBOX_MESSAGE_MAX bytes. In the
+ * child, and from one thread at a time. -EMSGSIZE, -EPIPE. */
+int sandbox_say(const struct sandbox_line *line, unsigned kind, const void *bytes, size_t length);
+
+/* A child that may do more. What is not set is as in sandbox_run. */
+struct sandbox_job {
+	const char *what;
+	struct sandbox_limits limits;
+	int (*work)(void *ctx, struct ramet_error *err);
+	void *ctx;
+	const int *fds;
+	size_t fd_count;
+	void *answer;
+	size_t answer_size;
+	/* It may start threads. Address space that is only reserved is not counted then. */
+	bool threads;
+	/* It may change the length of its files, and have them written to their disks. */
+	bool files;
+	/* It may open for reading, and look at, what is below these folders, or these files (fds, also
+	 * with O_PATH), and read their attributes. Where the kernel has no landlock it may open any file
+	 * for reading. */
+	const int *folders;
+	size_t folder_count;
+	/* work may speak; hear is called with each message in the parent, which must distrust it. */
+	struct sandbox_line *line;
+	void (*hear)(void *ctx, unsigned kind, const void *bytes, size_t length);
+	void *hear_ctx;
+};
+int sandbox_run_job(const struct sandbox_job *job, struct ramet_error *err);
 
 #endif
