@@ -2,12 +2,16 @@
 /*
  * source -> tree -> image. The output is opened first, without a name: so the walk can tell when
  * it is about to take in the folder it writes to, and a name appears only once all is on disk.
+ *
+ * Walk and writing are one piece of work (work.h), which a hostile source puts into a sandbox. What
+ * is opened before it and published after it belongs to this process.
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "api/sources.h"
+#include "api/work.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/progress.h"
@@ -25,7 +29,10 @@ struct build {
 	struct outfile output;
 	struct source *source;
 	struct tree *tree;
+	struct stat folder;    /* the output's */
 	struct text read_only; /* paths in the image, a line each */
+	struct text process;   /* the default command that the source names (process.h) */
+	const struct work_reports *reports;
 };
 
 static void build_release(struct build *build)
@@ -34,6 +41,7 @@ static void build_release(struct build *build)
 	tree_free(build->tree);
 	source_close(build->source);
 	text_free(&build->read_only);
+	text_free(&build->process);
 }
 
 static int choose_format(struct build *build, struct ramet_error *err)
@@ -80,16 +88,16 @@ static int graft_source_binds(
 static int walk(struct build *build, struct ramet_error *err)
 {
 	const struct ramet_build_options *options = build->options;
-	struct stat folder;
-	if (fstat(build->output.dirfd, &folder) < 0)
-		return error_errno(err, errno, "cannot look at the folder of %s", options->output);
-	struct meter meter = {
-		.report = options->progress, .ctx = options->progress_ctx, .step = "walk"};
+	struct meter meter = {.report = build->reports->progress,
+		.ctx = build->reports->progress_ctx,
+		.step = "walk"};
 	uint64_t walked = 0;
-	const struct source_options source = {&folder, &meter, &walked};
+	const struct source_options source = {&build->folder, &meter, &walked};
 	int r = tree_new(&build->tree, err);
 	if (r == 0)
 		r = build->source->ops->walk(build->source, build->tree, &source, err);
+	if (r == 0 && build->source->process)
+		text_append(&build->process, build->source->process);
 	if (r == 0)
 		r = graft_source_binds(build, &source, err);
 	for (size_t i = 0; i < options->bind_count && r == 0; i++)
@@ -118,8 +126,8 @@ static int write_image(struct build *build, struct ramet_error *err)
 	const struct image_options image = {
 		.compression = options->compression,
 		.size = options->size,
-		.progress = options->progress,
-		.progress_ctx = options->progress_ctx,
+		.progress = build->reports->progress,
+		.progress_ctx = build->reports->progress_ctx,
 	};
 	struct image_figures figures;
 	int r = build->format->write(build->tree, build->output.fd, &image, &figures, err);
@@ -146,28 +154,77 @@ static int publish(struct build *build, struct ramet_error *err)
 	return r;
 }
 
-static int build_run(struct build *build, struct ramet_error *err)
+/* From the opened source to the written image: all that reads what others wrote. */
+static int make_image(void *ctx, const struct work_reports *reports, struct ramet_error *err)
 {
+	struct build *build = ctx;
 	struct ramet_build_result *result = build->result;
-	int r = choose_format(build, err);
-	if (r == 0)
-		r = outfile_open(&build->output, build->options->output, err);
 	double start = clock_seconds();
-	if (r == 0)
-		r = open_source(build, err);
-	if (r == 0)
-		r = walk(build, err);
+	build->reports = reports;
+	int r = walk(build, err);
 	if (r < 0)
 		return r;
 	result->entries = build->tree->entries;
 	result->content_bytes = build->tree->content_bytes;
 	double walked = clock_seconds();
 	r = write_image(build, err);
+	result->walk_seconds += walked - start;
+	result->write_seconds = clock_seconds() - walked;
+	return r;
+}
+
+static int run_work(struct build *build, struct ramet_error *err)
+{
+	const struct ramet_build_options *options = build->options;
+	VECTOR(const char *) folders = {0};
+	for (size_t i = 0; i < options->bind_count; i++) {
+		const char **folder = vector_push(&folders);
+		if (!folder) {
+			vector_free(&folders);
+			return error_memory(err);
+		}
+		*folder = options->binds[i].source;
+	}
+	struct text *const texts[] = {&build->read_only, &build->process};
+	const struct work work = {
+		.sources = &build->source,
+		.source_count = 1,
+		.fds = &build->output.fd,
+		.fd_count = 1,
+		.folders = folders.items,
+		.folder_count = folders.count,
+		.reports = {options->progress, options->progress_ctx, options->note,
+			options->note_ctx},
+		.answer = build->result,
+		.answer_size = sizeof *build->result,
+		.texts = texts,
+		.text_count = ARRAY_SIZE(texts),
+		.run = make_image,
+		.ctx = build,
+	};
+	int r = work_run(&work, err);
+	vector_free(&folders);
+	return r;
+}
+
+static int build_run(struct build *build, struct ramet_error *err)
+{
+	struct ramet_build_result *result = build->result;
+	double start = clock_seconds();
+	int r = choose_format(build, err);
+	if (r == 0)
+		r = outfile_open(&build->output, build->options->output, err);
+	if (r == 0 && fstat(build->output.dirfd, &build->folder) < 0)
+		r = error_errno(
+			err, errno, "cannot look at the folder of %s", build->options->output);
+	if (r == 0)
+		r = open_source(build, err);
+	result->walk_seconds = clock_seconds() - start;
+	if (r == 0)
+		r = run_work(build, err);
 	double written = clock_seconds();
 	if (r == 0)
 		r = publish(build, err);
-	result->walk_seconds = walked - start;
-	result->write_seconds = written - walked;
 	result->sync_seconds = clock_seconds() - written;
 	return r;
 }
@@ -185,6 +242,6 @@ int ramet_build(struct ramet_store *store, const struct ramet_build_options *opt
 		return r;
 	const struct store_image_facts facts = {.format = build.format->name,
 		.read_only_paths = build.read_only.data,
-		.process = build.source->process};
+		.process = build.process.data};
 	return store_image_add(store, options->output, &facts, err);
 }

@@ -134,6 +134,9 @@ static int read_config(
 	bundle->root = from_bundle(bundle->source.place, config.root);
 	if (!bundle->root)
 		return error_memory(err);
+	r = source_add_folder(&bundle->source, bundle->root, err);
+	if (r < 0)
+		return r;
 	bundle->source.read_only = config.read_only;
 	bundle->source.process = TAKE_PTR(config.process);
 	return add_mounts(bundle, &config, request, err);

@@ -21,10 +21,25 @@ void source_release(struct source *source)
 		free(source->binds.items[i].source);
 		free(source->binds.items[i].target);
 	}
+	for (size_t i = 0; i < source->folders.count; i++)
+		free(source->folders.items[i]);
 	vector_free(&source->fds);
+	vector_free(&source->folders);
 	vector_free(&source->binds);
 	free(source->place);
 	free(source->process);
+}
+
+int source_add_folder(struct source *source, const char *path, struct ramet_error *err)
+{
+	char *copy = strdup(path);
+	char **place = copy ? vector_push(&source->folders) : NULL;
+	if (!place) {
+		free(copy);
+		return error_memory(err);
+	}
+	*place = copy;
+	return 0;
 }
 
 void source_close(struct source *source)
@@ -64,10 +79,10 @@ int source_open_directory(const char *place, const struct source_request *reques
 		return error_memory(err);
 	source_init(source, &directory_ops);
 	source->place = strdup(place);
-	if (!source->place) {
+	int r = source->place ? source_add_folder(source, place, err) : error_memory(err);
+	if (r < 0)
 		directory_close(source);
-		return error_memory(err);
-	}
-	*out = source;
-	return 0;
+	else
+		*out = source;
+	return r;
 }

@@ -61,12 +61,17 @@ struct source {
 	const struct source_ops *ops;
 	char *place;     /* as the user wrote it, for messages */
 	VECTOR(int) fds; /* what walk and content need in a sandbox; they belong to the source */
+	/* Paths of the host below which walk and content read. In a sandbox they can, and nothing
+	 * else. */
+	VECTOR(char *) folders;
 	VECTOR(struct source_bind) binds;
 	bool read_only; /* the guest is to see the root read-only */
 	char *process;  /* JSON of the default command that the source names (process.h), or NULL */
 };
 void source_init(struct source *source, const struct source_ops *ops);
 void source_release(struct source *source);
+/* Add a copy of path to source->folders. */
+int source_add_folder(struct source *source, const char *path, struct ramet_error *err);
 void source_close(struct source *source); /* NULL is fine */
 static inline void source_closep(struct source **source)
 {

@@ -67,6 +67,18 @@ static int set_device(const struct tape *tape, struct layer_entry *entry, struct
 	return 0;
 }
 
+/* pax writes -1.25 for a second and a quarter before 1970; libarchive gives the two parts of it as
+ * they stand there. */
+static void set_time(struct layer_entry *entry, int64_t seconds, long nanoseconds)
+{
+	entry->mtime = seconds;
+	if (nanoseconds <= 0 || nanoseconds >= NANOSECONDS)
+		return;
+	bool before = seconds < 0 && seconds > INT64_MIN;
+	entry->mtime = before ? seconds - 1 : seconds;
+	entry->mtime_nsec = (uint32_t)(before ? NANOSECONDS - nanoseconds : nanoseconds);
+}
+
 int tape_entry(const struct tape *tape, const struct acl_names *names, struct tree *tree,
 	struct layer_entry *entry, struct ramet_error *err)
 {
@@ -77,12 +89,9 @@ int tape_entry(const struct tape *tape, const struct acl_names *names, struct tr
 		.symlink = lib->archive_entry_symlink(from),
 		.hardlink = lib->archive_entry_hardlink(from),
 		.mode = lib->archive_entry_filetype(from) | (lib->archive_entry_perm(from) & 07777),
-		.mtime = lib->archive_entry_mtime(from),
 		.place = tape->number,
 	};
-	long nanoseconds = lib->archive_entry_mtime_nsec(from);
-	if (nanoseconds > 0 && nanoseconds < NANOSECONDS)
-		entry->mtime_nsec = (uint32_t)nanoseconds;
+	set_time(entry, lib->archive_entry_mtime(from), lib->archive_entry_mtime_nsec(from));
 	if (entry->hardlink)
 		return 0;
 	if (S_ISREG(entry->mode))
