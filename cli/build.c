@@ -13,7 +13,7 @@
 
 struct build_options {
 	const char *format, *compression;
-	struct string_list binds;
+	struct string_list layers, binds;
 	uint64_t size;
 	bool init;
 };
@@ -23,6 +23,9 @@ static const struct option_spec options[] = {
 		"the image's format (default: by the image's name, then squashfs)"),
 	OPTION(STRING, struct build_options, compression, "compression", "WORD[:LEVEL]",
 		"squashfs: gzip, xz, lz4 or zstd (default zstd:3)"),
+	OPTION(LIST, struct build_options, layers, "layer", "SOURCE",
+		"a layer that lies on what comes before it, the lowest first; may be given many "
+		"times, and then SOURCE may be left out"),
 	OPTION(LIST, struct build_options, binds, "bind", "SRC:DST[:ro]",
 		"put the folder or file SRC at DST; may be given many times"),
 	OPTION(SIZE, struct build_options, size, "size", "SIZE",
@@ -122,11 +125,15 @@ static int build_with_binds(
 				"--bind takes SRC:DST[:ro] with an absolute DST, not '%s'",
 				given->binds.items[i]);
 	}
+	const char *output = inv->arguments[1];
+	if (!output && !given->layers.count)
+		return cli_usage(inv, "a SOURCE and an IMAGE are needed");
 	struct cli_progress progress;
 	struct ramet_build_options build = {
-		.source = inv->arguments[0],
-		.output = inv->arguments[1],
-		.format = choose_format(given, inv->arguments[1]),
+		.source = output ? inv->arguments[0] : NULL,
+		.output = output ? output : inv->arguments[0],
+		.layers = given->layers.items,
+		.layer_count = given->layers.count,
 		.compression = given->compression,
 		.binds = binds,
 		.bind_count = given->binds.count,
@@ -136,6 +143,7 @@ static int build_with_binds(
 		.progress = cli_progress_start(&progress, inv),
 		.progress_ctx = &progress,
 	};
+	build.format = choose_format(given, build.output);
 	/* A file size limit is to end in a sentence, not in a signal. */
 	signal(SIGXFSZ, SIG_IGN);
 	struct ramet_build_result result;
@@ -162,12 +170,12 @@ static int build_run(struct invocation *inv, struct ramet_error *err)
 
 const struct command command_build = {
 	.name = "build",
-	.arguments = "SOURCE IMAGE",
+	.arguments = "[SOURCE] IMAGE",
 	.summary = "Make an image from a directory",
 	.example = "ramet build ./rootfs base.squashfs --bind ./deps:/workspace/node_modules:ro",
 	.options = options,
 	.options_size = sizeof(struct build_options),
-	.least = 2,
+	.least = 1,
 	.most = 2,
 	.has_json = true,
 	.run = build_run,

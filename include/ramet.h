@@ -70,11 +70,16 @@ struct ramet_progress {
 typedef void (*ramet_progress_fn)(void *ctx, const struct ramet_progress *progress);
 
 struct ramet_build_options {
-	const char *source;      /* a directory, or "KIND:PLACE" (see ramet-build(1)) */
-	const char *output;      /* the image file; replaced only when the new one is whole */
-	const char *format;      /* "squashfs" (also for NULL) or "ext4" */
+	const char *source; /* a directory, or "KIND:PLACE" (see ramet-build(1)); with layers it may
+				    be NULL */
+	const char *output; /* the image file; replaced only when the new one is whole */
+	const char *format; /* "squashfs" (also for NULL) or "ext4" */
 	const char *compression; /* squashfs: gzip, xz, lz4, zstd, each with an optional ":LEVEL";
 				    NULL: zstd:3. ext4: must be NULL */
+	const char *const
+		*layers; /* sources that lie on the one before, the lowest first. In a directory
+				      overlayfs's and OCI's whiteouts take away what is below */
+	size_t layer_count;
 	const struct ramet_bind *binds;
 	size_t bind_count;
 	uint64_t size;        /* ext4: bytes of the device, 0: as small as the content allows */

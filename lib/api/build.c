@@ -27,7 +27,7 @@ struct build {
 	struct ramet_build_result *result;
 	const struct image_format *format;
 	struct outfile output;
-	struct source *source;
+	VECTOR(struct source *) sources; /* each lies on the one before */
 	struct tree *tree;
 	struct stat folder;    /* the output's */
 	struct text read_only; /* paths in the image, a line each */
@@ -39,7 +39,9 @@ static void build_release(struct build *build)
 {
 	outfile_close(&build->output);
 	tree_free(build->tree);
-	source_close(build->source);
+	for (size_t i = 0; i < build->sources.count; i++)
+		source_close(build->sources.items[i]);
+	vector_free(&build->sources);
 	text_free(&build->read_only);
 	text_free(&build->process);
 }
@@ -69,11 +71,10 @@ static int graft(struct build *build, const struct ramet_bind *bind,
 	return build->read_only.failed ? error_memory(err) : 0;
 }
 
-/* What came with the source: the user's own binds lie above. */
-static int graft_source_binds(
-	struct build *build, const struct source_options *options, struct ramet_error *err)
+/* What came with a source: the user's own binds lie above. */
+static int graft_source_binds(struct build *build, const struct source *source,
+	const struct source_options *options, struct ramet_error *err)
 {
-	const struct source *source = build->source;
 	int r = 0;
 	if (source->read_only)
 		text_append(&build->read_only, "/\n");
@@ -85,6 +86,15 @@ static int graft_source_binds(
 	return r == 0 && build->read_only.failed ? error_memory(err) : r;
 }
 
+/* The default command that the topmost source with one names. */
+static const char *find_process(const struct build *build)
+{
+	for (size_t i = build->sources.count; i-- > 0;)
+		if (build->sources.items[i]->process)
+			return build->sources.items[i]->process;
+	return NULL;
+}
+
 static int walk(struct build *build, struct ramet_error *err)
 {
 	const struct ramet_build_options *options = build->options;
@@ -92,14 +102,21 @@ static int walk(struct build *build, struct ramet_error *err)
 		.ctx = build->reports->progress_ctx,
 		.step = "walk"};
 	uint64_t walked = 0;
-	const struct source_options source = {&build->folder, &meter, &walked};
+	const struct source_options source = {.avoid = &build->folder,
+		.meter = &meter,
+		.walked = &walked,
+		.note = build->reports->note,
+		.note_ctx = build->reports->note_ctx};
 	int r = tree_new(&build->tree, err);
-	if (r == 0)
-		r = build->source->ops->walk(build->source, build->tree, &source, err);
-	if (r == 0 && build->source->process)
-		text_append(&build->process, build->source->process);
-	if (r == 0)
-		r = graft_source_binds(build, &source, err);
+	for (size_t i = 0; i < build->sources.count && r == 0; i++) {
+		struct source *from = build->sources.items[i];
+		r = from->ops->walk(from, build->tree, &source, err);
+	}
+	for (size_t i = 0; i < build->sources.count && r == 0; i++)
+		r = graft_source_binds(build, build->sources.items[i], &source, err);
+	const char *process = find_process(build);
+	if (r == 0 && process)
+		text_append(&build->process, process);
 	for (size_t i = 0; i < options->bind_count && r == 0; i++)
 		r = graft(build, &options->binds[i], &source, err);
 	if (r == 0 && options->init)
@@ -108,16 +125,32 @@ static int walk(struct build *build, struct ramet_error *err)
 	return r < 0 ? r : tree_finish(build->tree, err);
 }
 
-static int open_source(struct build *build, struct ramet_error *err)
+static int open_source(struct build *build, const char *word, bool layer, struct ramet_error *err)
 {
 	const struct ramet_build_options *options = build->options;
 	const struct source_request request = {
+		.layer = layer,
 		.platform = options->platform,
 		.spool_dirfd = build->output.dirfd,
 		.note = options->note,
 		.note_ctx = options->note_ctx,
 	};
-	return sources_open(options->source, &request, &build->source, err);
+	struct source **source = vector_push(&build->sources);
+	if (!source)
+		return error_memory(err);
+	*source = NULL;
+	return sources_open(word, &request, source, err);
+}
+
+static int open_sources(struct build *build, struct ramet_error *err)
+{
+	const struct ramet_build_options *options = build->options;
+	if (!options->source && !options->layer_count)
+		return error_set(err, EINVAL, "there is neither a source nor a layer");
+	int r = options->source ? open_source(build, options->source, false, err) : 0;
+	for (size_t i = 0; i < options->layer_count && r == 0; i++)
+		r = open_source(build, options->layers[i], true, err);
+	return r;
 }
 
 static int write_image(struct build *build, struct ramet_error *err)
@@ -187,8 +220,8 @@ static int run_work(struct build *build, struct ramet_error *err)
 	}
 	struct text *const texts[] = {&build->read_only, &build->process};
 	const struct work work = {
-		.sources = &build->source,
-		.source_count = 1,
+		.sources = build->sources.items,
+		.source_count = build->sources.count,
 		.fds = &build->output.fd,
 		.fd_count = 1,
 		.folders = folders.items,
@@ -218,7 +251,7 @@ static int build_run(struct build *build, struct ramet_error *err)
 		r = error_errno(
 			err, errno, "cannot look at the folder of %s", build->options->output);
 	if (r == 0)
-		r = open_source(build, err);
+		r = open_sources(build, err);
 	result->walk_seconds = clock_seconds() - start;
 	if (r == 0)
 		r = run_work(build, err);

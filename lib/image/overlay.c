@@ -25,9 +25,10 @@
 
 #include "base/cleanup.h"
 #include "image/fs_inside.h"
+#include "source/overlay_names.h"
 
-#define PREFIX  "trusted.overlay."
-#define ESCAPED "trusted.overlay.overlay."
+#define PREFIX  OVERLAY_TRUSTED
+#define ESCAPED OVERLAY_TRUSTED OVERLAY_ESCAPE
 
 static const fs_ref TAG_MASK = 3ULL << 62, TAG_UPPER = 1ULL << 62, TAG_NODE = 2ULL << 62;
 static const fs_ref NO_REF = UINT64_MAX;
@@ -143,7 +144,7 @@ static int check_redirect(
 
 static bool is_opaque(const struct fs_xattrs *xattrs)
 {
-	const struct fs_xattr *opaque = fs_xattrs_find(xattrs, PREFIX "opaque");
+	const struct fs_xattr *opaque = fs_xattrs_find(xattrs, PREFIX OVERLAY_OPAQUE);
 	return opaque && opaque->size == 1 && *(const char *)opaque->value == 'y';
 }
 
@@ -161,7 +162,7 @@ static int has_type(struct overlay *o, fs_ref *ref, uint32_t type, struct ramet_
 
 static int merge_dir(struct merge *m, struct fs_entry *entry, const struct fs_xattrs *xattrs)
 {
-	const struct fs_xattr *redirect = fs_xattrs_find(xattrs, PREFIX "redirect");
+	const struct fs_xattr *redirect = fs_xattrs_find(xattrs, PREFIX OVERLAY_REDIRECT);
 	fs_ref upper = entry->ref, lower;
 	entry->ref = TAG_UPPER | upper;
 	if (is_opaque(xattrs))
@@ -186,10 +187,10 @@ static int merge_dir(struct merge *m, struct fs_entry *entry, const struct fs_xa
 
 static int merge_file(struct merge *m, struct fs_entry *entry, const struct fs_xattrs *xattrs)
 {
-	const struct fs_xattr *redirect = fs_xattrs_find(xattrs, PREFIX "redirect");
+	const struct fs_xattr *redirect = fs_xattrs_find(xattrs, PREFIX OVERLAY_REDIRECT);
 	fs_ref upper = entry->ref, lower;
 	entry->ref = TAG_UPPER | upper;
-	if (!fs_xattrs_find(xattrs, PREFIX "metacopy"))
+	if (!fs_xattrs_find(xattrs, PREFIX OVERLAY_METACOPY))
 		return 0;
 	int r = check_redirect(redirect, entry->name, m->err);
 	if (r == 0)

@@ -50,8 +50,9 @@ static int host_verify(struct content *content, struct ramet_error *err)
 static int open_file(
 	struct tree *tree, const struct tree_node *node, const char *name, struct ramet_error *err)
 {
+	const struct tree_node *directory = node->flags & TREE_MOVED ? node->host : node->parent;
 	int dirfd = node->flags & TREE_ORIGIN ? tree->origins.items[node->origin].fd
-					      : tree_directory_fd(tree, node->parent, err);
+					      : tree_directory_fd(tree, directory, err);
 	if (dirfd < 0)
 		return dirfd;
 	/* O_NONBLOCK: a fifo put in the file's place must not stop the build. */
@@ -137,6 +138,7 @@ static const struct content_ops host_content = {
 int content_open(struct content *content, struct tree *tree, const struct tree_node *node,
 	struct ramet_error *err)
 {
+	node = tree_content_node(node);
 	*content = (struct content){.tree = tree, .node = node, .fd = -1};
 	if (node->flags & TREE_MEMORY)
 		return 0;
@@ -185,6 +187,7 @@ void content_close(struct content *content)
 /* A stream's place among the origins; 0: read from anywhere, before all streams. */
 static unsigned stream_of(const struct tree *tree, const struct tree_node *node)
 {
+	node = tree_content_node(node);
 	const struct content_ops *ops = tree->origins.count && !(node->flags & TREE_MEMORY)
 						? tree->origins.items[node->origin].content
 						: NULL;
@@ -195,6 +198,8 @@ static int compare_places(const void *a, const void *b, void *tree)
 {
 	const struct tree_node *x = *(struct tree_node *const *)a;
 	const struct tree_node *y = *(struct tree_node *const *)b;
+	x = tree_content_node(x);
+	y = tree_content_node(y);
 	unsigned stream_x = stream_of(tree, x), stream_y = stream_of(tree, y);
 	if (stream_x != stream_y)
 		return stream_x < stream_y ? -1 : 1;

@@ -59,7 +59,7 @@ static int directory_walk(struct source *source, struct tree *tree,
 	return source_walk(tree, source->place, options, err);
 }
 
-static void directory_close(struct source *source)
+void source_free(struct source *source)
 {
 	source_release(source);
 	free(source);
@@ -68,7 +68,7 @@ static void directory_close(struct source *source)
 static const struct source_ops directory_ops = {
 	.name = "directory",
 	.walk = directory_walk,
-	.close = directory_close,
+	.close = source_free,
 };
 
 int source_open_directory(const char *place, const struct source_request *request,
@@ -77,11 +77,11 @@ int source_open_directory(const char *place, const struct source_request *reques
 	struct source *source = malloc(sizeof *source);
 	if (!source)
 		return error_memory(err);
-	source_init(source, &directory_ops);
+	source_init(source, request->layer ? &source_lowerdir_ops : &directory_ops);
 	source->place = strdup(place);
 	int r = source->place ? source_add_folder(source, place, err) : error_memory(err);
 	if (r < 0)
-		directory_close(source);
+		source_free(source);
 	else
 		*out = source;
 	return r;

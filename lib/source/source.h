@@ -20,12 +20,16 @@ struct source_options {
 	const struct stat *avoid; /* a directory that must not be met (the output's), or NULL */
 	struct meter *meter;      /* told the number of entries, or NULL */
 	uint64_t *walked;         /* the running count of entries for meter, or NULL */
+	/* Told what a user should know. May be NULL. */
+	void (*note)(void *ctx, const char *sentence);
+	void *note_ctx;
 };
 
 struct source;
 
 /* What open is told beside the place. */
 struct source_request {
+	bool layer;           /* it is laid over others: a folder is a layer of an overlay */
 	const char *platform; /* "linux/amd64", or NULL: the host's */
 	int spool_dirfd; /* a folder in which a stream that can be read only once is kept, nameless
 			    (O_TMPFILE), until it was read: the output's. -1: none */
@@ -72,6 +76,8 @@ void source_init(struct source *source, const struct source_ops *ops);
 void source_release(struct source *source);
 /* Add a copy of path to source->folders. */
 int source_add_folder(struct source *source, const char *path, struct ramet_error *err);
+/* The close of kinds that have no more than struct source. */
+void source_free(struct source *source);
 void source_close(struct source *source); /* NULL is fine */
 static inline void source_closep(struct source **source)
 {
@@ -99,6 +105,9 @@ int source_open_directory(const char *place, const struct source_request *reques
 int source_open_tar(const char *place, const struct source_request *request, struct source **source,
 	struct ramet_error *err);
 bool source_is_tar(int fd);
+
+/* The same as a layer of an overlay, with whiteouts (lowerdir.c). */
+extern const struct source_ops source_lowerdir_ops;
 
 /*
  * Walk the directory path into the empty tree. No symlink is followed but path itself.

@@ -123,10 +123,16 @@ void tree_path(const struct tree_node *node, struct text *path)
 
 void tree_host_path(const struct tree *tree, const struct tree_node *node, struct text *path)
 {
+	node = tree_content_node(node);
 	text_append(path, tree->origins.items[node->origin].path);
 	while (path->length > 1 && path->data[path->length - 1] == '/')
 		text_truncate(path, path->length - 1);
-	append_names(node, TREE_ORIGIN, path);
+	if (!(node->flags & TREE_MOVED)) {
+		append_names(node, TREE_ORIGIN, path);
+		return;
+	}
+	append_names(node->host, TREE_ORIGIN, path);
+	text_format(path, "/%s", node->name);
 }
 
 int tree_node_error(const struct tree *tree, const struct tree_node *node, int code,

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/arena.h"
@@ -32,6 +33,7 @@ enum tree_flag {
 	TREE_MEMORY = 4, /* its content is node->data, not a file of the host */
 	TREE_ORIGIN = 8, /* the top of a source or of a graft: its host path is the origin's */
 	TREE_LINK = 16, /* set by tree_finish: another name for the node that tree_link() answers */
+	TREE_MOVED = 32, /* a regular file that stands elsewhere on the host: see node->host */
 	/* 64 and 128 are used while layers are laid over a tree (layer_inside.h). */
 };
 
@@ -43,9 +45,12 @@ enum tree_flag {
 struct tree_node {
 	struct tree_node *parent, *next; /* next: the following name in the same directory */
 	union {
-		struct tree_node *first;  /* directory: its entries, sorted bytewise by name */
-		const char *target;       /* symlink */
-		const void *data;         /* regular file with TREE_MEMORY */
+		struct tree_node *first; /* directory: its entries, sorted bytewise by name */
+		const char *target;      /* symlink */
+		const void *data;        /* regular file with TREE_MEMORY */
+		/* regular file with TREE_MOVED: the host's directory that has it under its name, or
+		 * the regular file whose content it has. Not in the tree themselves. */
+		const struct tree_node *host;
 		struct tree_node *linked; /* anything with TREE_LINK: see tree_link() */
 	};
 	struct tree_xattr *xattrs;
@@ -142,6 +147,16 @@ int tree_graft(struct tree *tree, const char *source, const char *target,
  * the tree. It gets the time of the directory it is put in. */
 int tree_add_file(struct tree *tree, const char *target, uint32_t mode, const void *data,
 	size_t size, struct ramet_error *err);
+
+/* From now on what is under root (which has no parent) may be moved within the tree: where the host
+ * has each file is noted in the files. Uses the directories' place. -ENOMEM. */
+int tree_make_movable(struct tree *tree, struct tree_node *root, struct ramet_error *err);
+
+/* The node that content comes from: itself, or the one it has its content of. */
+static inline const struct tree_node *tree_content_node(const struct tree_node *node)
+{
+	return node->flags & TREE_MOVED && S_ISREG(node->host->mode) ? node->host : node;
+}
 
 /* Find the hard links and count everything, once. Links are found within one origin: two grafts of one
  * folder stay apart, as two mounts would. */
