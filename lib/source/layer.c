@@ -210,6 +210,9 @@ static int add_link(struct layers *layers, const struct layer_entry *entry, cons
 	if (!node)
 		return error_memory(err);
 	target->flags |= TREE_LINKED;
+	const struct tree_node *host = NULL;
+	if (target->flags & TREE_MOVED && !(host = tree_host_file(layers->tree, target)))
+		return error_memory(err);
 	node->mode = target->mode;
 	node->uid = target->uid;
 	node->gid = target->gid;
@@ -221,7 +224,9 @@ static int add_link(struct layers *layers, const struct layer_entry *entry, cons
 	node->host_inode = target->host_inode;
 	node->origin = target->origin;
 	node->device = target->device;
-	node->flags |= target->flags & (TREE_LINKED | TREE_SPARSE | TREE_MEMORY);
+	node->flags |= target->flags & (TREE_LINKED | TREE_SPARSE | TREE_MEMORY | TREE_MOVED);
+	if (host)
+		node->host = host;
 	return 0;
 }
 
@@ -278,7 +283,7 @@ int layers_new(struct layers **out, struct tree *tree, struct ramet_error *err)
 	if (!layers)
 		return error_memory(err);
 	layers->tree = tree;
-	int r = tree->root ? 0 : make_root(tree);
+	int r = tree->root ? tree_make_movable(tree, tree->root, err) : make_root(tree);
 	if (r == 0)
 		r = index_tree(layers);
 	if (r < 0)

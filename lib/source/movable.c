@@ -79,3 +79,23 @@ int tree_make_movable(struct tree *tree, struct tree_node *root, struct ramet_er
 	vector_free(&movable.twins);
 	return failed ? error_memory(err) : 0;
 }
+
+/* A copy: the node itself may become something else when a layer replaces it. */
+const struct tree_node *tree_host_file(struct tree *tree, const struct tree_node *node)
+{
+	if (tree_content_node(node) != node)
+		return node->host;
+	struct tree_node *file = tree_node_new(tree, node->name, strlen(node->name));
+	if (!file)
+		return NULL;
+	file->host = node->host;
+	file->size = node->size;
+	file->host_inode = node->host_inode;
+	file->mode = node->mode;
+	file->mtime = node->mtime;
+	file->mtime_nsec = node->mtime_nsec;
+	file->device = node->device;
+	file->origin = node->origin;
+	file->flags = node->flags;
+	return file;
+}

@@ -152,6 +152,9 @@ int tree_add_file(struct tree *tree, const char *target, uint32_t mode, const vo
  * has each file is noted in the files. Uses the directories' place. -ENOMEM. */
 int tree_make_movable(struct tree *tree, struct tree_node *root, struct ramet_error *err);
 
+/* What the host of another name for node, which has TREE_MOVED, is; NULL without memory. */
+const struct tree_node *tree_host_file(struct tree *tree, const struct tree_node *node);
+
 /* The node that content comes from: itself, or the one it has its content of. */
 static inline const struct tree_node *tree_content_node(const struct tree_node *node)
 {

@@ -64,6 +64,18 @@ for format in ext4 squashfs; do
 done
 check "the answer counts the merged tree" sh -c '"$RAMET" build --json low x.squashfs --layer mid --layer top | python3 -c "import json, sys; sys.exit(json.load(sys.stdin)[\"entries\"] != 6)"'
 
+check "a hard link of a tar to a file of the folder below" sh -c 'python3 - <<END && "$RAMET" build low x.squashfs --layer link.tar && [ "$(unsquashfs -cat x.squashfs a/second)" = low ] && [ "$(unsquashfs -cat x.squashfs dir/file)" = new ]
+import io, tarfile
+with tarfile.open("link.tar", "w") as tar:
+    link = tarfile.TarInfo("a/second")
+    link.type, link.linkname = tarfile.LNKTYPE, "dir/file"
+    tar.addfile(link)
+    file = tarfile.TarInfo("dir/file")
+    file.size = 4
+    tar.addfile(file, io.BytesIO(b"new\n"))
+END'
+check "a folder on a tar on a folder" sh -c '"$RAMET" build low x.squashfs --layer link.tar --layer mid --layer link.tar && [ "$(unsquashfs -cat x.squashfs a/second)" = mid ] && [ "$(unsquashfs -cat x.squashfs dir/sub/file)" = low ]'
+
 setfattr -n user.overlay.redirect -v /dir/sub top/dir
 rm -r top/dir/other && mkdir -p top/dir/inside
 check "content is found where a moved folder of a source stood" sh -c '"$RAMET" build low x.squashfs --layer top && [ "$(unsquashfs -cat x.squashfs dir/file)" = low ]'
