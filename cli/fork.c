@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "cli/chain.h"
 #include "cli/cli.h"
 #include "cli/json.h"
 
@@ -30,51 +31,53 @@ static double milliseconds_since(const struct timespec *start)
 	       (double)(now.tv_nsec - start->tv_nsec) / 1e6;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	return slash && slash[1] ? slash + 1 : path;
-}
-
-static void print_text(const struct ramet_fork_options *options,
+static void print_text(const struct ramet_fork_options *options, const struct cli_chain *chain,
 	const struct ramet_fork_result *result, double milliseconds)
 {
-	char size[32];
+	char size[32], name[1024];
 	text_size(result->size, size);
+	cli_chain_name(chain, name, sizeof name);
 	if (options->count)
 		printf("%s-1 .. %s-%u: %u fork%s", options->name, options->name, options->count,
 			options->count, options->count == 1 ? "" : "s");
 	else
 		printf("%s: a fork", options->name);
 	bool overlay = strcmp(result->mode, "overlay") == 0;
-	printf(" of %s, %s %s%s of %s (%s), %.*f ms\n", base_name(options->base),
-		overlay ? "overlay on" : "clone by", result->provider,
+	printf(" of %s, %s %s%s of %s (%s), %.*f ms\n", name, overlay ? "overlay on" : "clone by",
+		result->provider,
 		!overlay             ? ""
 		: options->count > 1 ? " volumes"
 				     : " volume",
 		size, result->reason, milliseconds < 10 ? 1 : 0, milliseconds);
 }
 
-static int print_json(const struct ramet_fork_options *options,
+static int print_json(const struct ramet_fork_options *options, const struct cli_chain *chain,
 	const struct ramet_fork_result *result, double milliseconds)
 {
-	json_t *names = json_array();
+	json_t *names = json_array(), *layers = json_array();
+	for (size_t i = 0; i < chain->layer_count; i++)
+		json_array_append_new(layers, cli_json_string(chain->layers[i]));
 	for (unsigned i = 1; i <= options->count; i++)
 		json_array_append_new(names, json_sprintf("%s-%u", options->name, i));
 	if (!options->count)
 		json_array_append_new(names, json_string(options->name));
-	json_t *object = json_pack("{s:o, s:o, s:s, s:s, s:I, s:o, s:f}", "forks", names, "base",
-		cli_json_string(options->base), "provider", result->provider, "mode", result->mode,
-		"size", (json_int_t)result->size, "reason", cli_json_string(result->reason),
-		"milliseconds", milliseconds);
+	json_t *object = json_pack("{s:o, s:o, s:o, s:s, s:s, s:I, s:o, s:f}", "forks", names,
+		"base", cli_json_string(options->base), "layers", layers, "provider",
+		result->provider, "mode", result->mode, "size", (json_int_t)result->size, "reason",
+		cli_json_string(result->reason), "milliseconds", milliseconds);
 	return cli_print_json(object);
 }
 
 static int fork_run(struct invocation *inv, struct ramet_error *err)
 {
 	const struct fork_options *given = inv->options;
+	_cleanup_cli_chain_ struct cli_chain chain;
+	int r = cli_chain_parse(inv->arguments[0], &chain, err);
+	if (r < 0)
+		return r;
 	const struct ramet_fork_options options = {
-		.base = inv->arguments[0],
+		.base = chain.base,
+		.layers = chain.layers,
 		.name = inv->arguments[1],
 		.count = given->count,
 		.size = given->size,
@@ -83,18 +86,18 @@ static int fork_run(struct invocation *inv, struct ramet_error *err)
 	struct ramet_fork_result result = {0};
 	struct timespec start;
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	int r = ramet_fork(inv->store, &options, &result, err);
+	r = ramet_fork(inv->store, &options, &result, err);
 	if (r < 0)
 		return r;
 	if (inv->json)
-		return print_json(&options, &result, milliseconds_since(&start));
-	print_text(&options, &result, milliseconds_since(&start));
+		return print_json(&options, &chain, &result, milliseconds_since(&start));
+	print_text(&options, &chain, &result, milliseconds_since(&start));
 	return EXIT_OK;
 }
 
 const struct command command_fork = {
 	.name = "fork",
-	.arguments = "BASE NAME",
+	.arguments = "BASE[+LAYER]... NAME",
 	.summary = "Make forks of an image, each with a writable volume of its own",
 	.example = "ramet fork base.squashfs vm --count 50 --size 10G",
 	.options = fork_specs,

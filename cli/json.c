@@ -65,16 +65,26 @@ json_t *cli_json_process(const char *process)
 	return object ? object : json_null();
 }
 
+static json_t *layer_array(const struct ramet_fork_info *info)
+{
+	json_t *array = json_array();
+	for (size_t i = 0; i < info->layer_count; i++)
+		json_array_append_new(array,
+			json_pack("{s:o, s:s, s:s}", "path", cli_json_string(info->layers[i].path),
+				"format", info->layers[i].format, "state", info->layers[i].state));
+	return array;
+}
+
 json_t *cli_json_fork(const struct ramet_fork_info *info)
 {
-	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:o}",
+	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:o}",
 		"name", info->name, "base", cli_json_string(info->base), "base_state",
-		info->base_state, "format", info->format, "read_only_paths",
-		path_array(info->read_only_paths), "process", cli_json_process(info->process),
-		"mode", info->mode, "provider", info->provider, "volume",
-		cli_json_string(info->volume), "size", (json_int_t)info->size, "allocated",
-		(json_int_t)info->allocated, "created", (json_int_t)info->created, "holder",
-		info->holder ? json_integer(info->holder) : json_null());
+		info->base_state, "format", info->format, "layers", layer_array(info),
+		"read_only_paths", path_array(info->read_only_paths), "process",
+		cli_json_process(info->process), "mode", info->mode, "provider", info->provider,
+		"volume", cli_json_string(info->volume), "size", (json_int_t)info->size,
+		"allocated", (json_int_t)info->allocated, "created", (json_int_t)info->created,
+		"holder", info->holder ? json_integer(info->holder) : json_null());
 }
 
 int cli_print_json(json_t *value)

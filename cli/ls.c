@@ -23,6 +23,18 @@ static int name_line(void *ctx, const struct ramet_fork_info *info)
 	return 0;
 }
 
+/* What is wrong with the images below a fork; NULL for nothing. A missing one is told first. */
+static const char *chain_state(const struct ramet_fork_info *info)
+{
+	const char *state = strcmp(info->base_state, "unchanged") == 0 ? NULL : info->base_state;
+	for (size_t i = 0; i < info->layer_count; i++) {
+		const char *layer = info->layers[i].state;
+		if (strcmp(layer, "unchanged") != 0 && (!state || strcmp(layer, "missing") == 0))
+			state = layer;
+	}
+	return state;
+}
+
 static int fork_row(void *ctx, const struct ramet_fork_info *info)
 {
 	struct table *table = ctx;
@@ -36,9 +48,13 @@ static int fork_row(void *ctx, const struct ramet_fork_info *info)
 		table_add(table, "in use by %d", info->holder);
 	else
 		table_add(table, "%s", info->holder ? "in use" : "-");
-	bool unchanged = strcmp(info->base_state, "unchanged") == 0;
-	table_add(table, "%s%s%s%s", info->base, unchanged ? "" : " (",
-		unchanged ? "" : info->base_state, unchanged ? "" : ")");
+	char layers[32] = "";
+	if (info->layer_count)
+		snprintf(layers, sizeof layers, " + %zu layer%s", info->layer_count,
+			info->layer_count == 1 ? "" : "s");
+	const char *state = chain_state(info);
+	table_add(table, "%s%s%s%s%s", info->base, layers, state ? " (" : "", state ? state : "",
+		state ? ")" : "");
 	return 0;
 }
 

@@ -74,6 +74,10 @@ static int print_text(void *ctx, const struct ramet_fork_info *info)
 	       "base       %s\n"
 	       "           %s, %s since the fork was made\n",
 		info->name, info->base, info->format, info->base_state);
+	for (size_t i = 0; i < info->layer_count; i++)
+		printf("layer      %s\n"
+		       "           %s, %s since the fork was made\n",
+			info->layers[i].path, info->layers[i].format, info->layers[i].state);
 	print_read_only(info->read_only_paths);
 	print_process(info->process);
 	printf("mode       %s\n"

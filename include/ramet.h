@@ -117,8 +117,14 @@ RAMET_API int ramet_build(struct ramet_store *store, const struct ramet_build_op
 /* ------------------------------------------------------------------------------------------- */
 /* Forks.                                                                                       */
 
+/* How many images may stand one on the other, the base among them. */
+#define RAMET_CHAIN_MAX 128
+
 struct ramet_fork_options {
 	const char *base; /* an image file */
+	/* Image files that stand on the base, each on the one before (layers with overlayfs's
+	 * whiteouts), NULL-terminated; NULL for none. */
+	const char *const *layers;
 	const char *name; /* [A-Za-z0-9][A-Za-z0-9._-]*, at most 64 bytes */
 	unsigned count;   /* 0: one fork called name; N: name-1 .. name-N, all or none */
 	uint64_t size;    /* bytes of the volume; 0: 10 GiB (overlay) or the base's size (clone) */
@@ -134,29 +140,40 @@ struct ramet_fork_result {
 
 /*
  * Make one fork or many. When it returns 0 every fork is on disk, whole; otherwise none is there.
- * Errors: EEXIST, ENOENT, EINVAL, ENOSPC, EMEDIUMTYPE (base is no image, or a truncated one),
- * EOPNOTSUPP (the provider asked for cannot serve, and why).
+ * Where the store knows what a layer was made to stand on, nothing else may be below it.
+ * Errors: EEXIST, ENOENT, EINVAL (also a layer without, or over other than, its images), ENOSPC,
+ * E2BIG (more than RAMET_CHAIN_MAX images), EMEDIUMTYPE (no image, or a truncated one), EOPNOTSUPP
+ * (the provider asked for cannot serve, and why).
  */
 RAMET_API int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *options,
 	struct ramet_fork_result *result, struct ramet_error *err);
 
+/* An image that stands on the base of a fork. */
+struct ramet_layer_info {
+	const char *path, *format;
+	const char *state; /* "unchanged", "changed" or "missing" */
+};
+
 /* What is known of one fork. Strings live until the callback returns. */
 struct ramet_fork_info {
 	const char *name, *base, *format, *mode, *provider,
-		*volume;             /* volume: path of the device */
-	const char *base_state;      /* "unchanged", "changed" or "missing" */
-	const char *read_only_paths; /* in the base, that the guest mounts read-only; one a line */
-	const char *process; /* the default command, JSON: {"args": [...], "env": [...], "cwd": "/",
-				"user": "app"}, each only where the image has it; "" for none */
-	uint64_t size;       /* bytes the guest sees */
-	uint64_t allocated;  /* bytes really taken on the host */
-	int64_t created;     /* seconds since the epoch */
+		*volume;                       /* volume: path of the device */
+	const char *base_state;                /* "unchanged", "changed" or "missing" */
+	const struct ramet_layer_info *layers; /* the bottom one first */
+	size_t layer_count;
+	const char *read_only_paths; /* that the guest mounts read-only; one a line */
+	const char *process;         /* the default command of the topmost image that has one, JSON:
+				{"args": [...], "env": [...], "cwd": "/", "user": "app"}, each only
+				where the image has it; "" for none */
+	uint64_t size;               /* bytes the guest sees */
+	uint64_t allocated;          /* bytes really taken on the host */
+	int64_t created;             /* seconds since the epoch */
 	int holder; /* pid that runs it, 0 when nobody does, -1 when its pid cannot be told */
 };
 struct ramet_image_info {
 	const char *path, *format, *state; /* state: "unchanged", "changed" or "missing" */
 	uint64_t size;
-	uint64_t forks; /* how many forks stand on it */
+	uint64_t forks; /* how many forks stand on it, as base or layer */
 	int64_t created;
 };
 typedef int (*ramet_fork_fn)(void *ctx, const struct ramet_fork_info *info);
@@ -220,8 +237,8 @@ struct ramet_run_result {
  * Run a fork until its VM ends. The fork is locked meanwhile, by this process and by the VMM, and
  * the VMM is killed when the calling thread ends. What the guest prints goes to console_out as it
  * is; console_in is text (0x03 interrupts the command, 0x04 ends its input).
- * Errors: ENOENT, EBUSY (in use, with the holder's pid), ESTALE (the base is not the one the fork
- * was made of), EPROTO (the guest failed, or ended without saying how: a panic, a crash),
+ * Errors: ENOENT, EBUSY (in use, with the holder's pid), ESTALE (the base or a layer is not the one
+ * the fork was made of), EPROTO (the guest failed, or ended without saying how: a panic, a crash),
  * ECONNRESET (the VMM died), EOPNOTSUPP (the VMM or accelerator asked for cannot serve), ENOEXEC
  * (the kernel is none), E2BIG (the command is longer than 128 KiB, or, with in_image_init, than a
  * kernel's command line).

@@ -1,44 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
+#include "api/chain.h"
 #include "base/cleanup.h"
-#include "image/image.h"
 #include "store/batch.h"
-#include "store/images.h"
 #include "volume/volume.h"
 
-/* The base's row; a base that ramet did not build is looked at and gets one. */
-static int find_base(struct ramet_store *store, int fd, const char *path, struct store_image *image,
-	struct ramet_error *err)
-{
-	int r = store_image_find(store, fd, path, image, err);
-	if (r < 0 || image->id)
-		return r;
-	if (!S_ISREG(image->st.st_mode))
-		return error_set(err, EMEDIUMTYPE, "the base %s is not a file", path);
-	const struct image_format *format;
-	r = image_identify(fd, path, &format, err);
-	if (r < 0)
-		return r;
-	const struct store_image_facts facts = {.format = format->name};
-	return store_image_insert(store, image, &facts, err);
-}
-
-/* The base must not change while it is cloned, or between the look at it and the forks' birth. */
-static int check_unchanged(const struct store_image *image, struct ramet_error *err)
-{
-	const char *state = store_image_state(image->path, image->st.st_size,
-		stat_mtime_ns(&image->st), (int64_t)image->st.st_ino);
-	if (strcmp(state, "unchanged") == 0)
-		return 0;
-	return error_set(err, ESTALE, "the base %s was %s while it was being forked", image->path,
-		strcmp(state, "missing") == 0 ? "removed" : "changed");
-}
-
+/* No image may change while it is cloned, or between the look at it and the forks' birth. */
 static int make_forks(struct ramet_store *store, const struct store_plan *plan,
-	struct volume_batch *volumes, const struct store_image *image, struct ramet_error *err)
+	struct volume_batch *volumes, const struct chain *chain, struct ramet_error *err)
 {
 	_cleanup_batch_ struct store_batch batch;
 	int r = store_batch_begin(store, plan, &batch, err);
@@ -50,8 +21,18 @@ static int make_forks(struct ramet_store *store, const struct store_plan *plan,
 		r = folder < 0 ? folder : volumes->provider->create(volumes, folder, name, err);
 	}
 	if (r == 0)
-		r = check_unchanged(image, err);
+		r = chain_check_unchanged(chain, "forked", err);
 	return r < 0 ? r : store_batch_finish(&batch, err);
+}
+
+static void plan_images(
+	struct store_plan *plan, const struct chain *chain, int64_t layers[static RAMET_CHAIN_MAX])
+{
+	plan->image = chain->items[0].image.id;
+	plan->layers = layers;
+	plan->layer_count = chain->count - 1;
+	for (size_t i = 1; i < chain->count; i++)
+		layers[i - 1] = chain->items[i].image.id;
 }
 
 int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *options,
@@ -61,18 +42,16 @@ int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *optio
 	int r = store_plan_check(&plan, err);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int fd = open(options->base, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return error_errno(err, errno, "cannot open the base %s", options->base);
-	_cleanup_image_ struct store_image image = {0};
-	r = find_base(store, fd, options->base, &image, err);
+	_cleanup_chain_ struct chain chain = {0};
+	r = chain_open(store, options->base, options->layers, &chain, err);
 	if (r < 0)
 		return r;
 	const struct volume_place place = {.dirfd = store->dirfd, .root = store->root};
-	const struct volume_base base = {.fd = fd,
+	const struct volume_base base = {.fd = chain.items[0].fd,
 		.path = options->base,
-		.format = image.format,
-		.size = (uint64_t)image.st.st_size};
+		.format = chain.items[0].format->name,
+		.size = (uint64_t)chain.items[0].image.st.st_size,
+		.layers = chain.count - 1};
 	const struct volume_provider *provider;
 	r = volume_choose(
 		options->provider, &place, &base, options->size, &provider, result->reason, err);
@@ -82,10 +61,11 @@ int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *optio
 	r = provider->open(&place, &base, options->size, &volumes, err);
 	if (r < 0)
 		return r;
-	plan.image = image.id;
+	int64_t layers[RAMET_CHAIN_MAX];
+	plan_images(&plan, &chain, layers);
 	plan.provider = result->provider = provider->name;
 	plan.mode = result->mode = provider->mode;
 	plan.size = volumes->size;
 	result->size = volumes->size;
-	return make_forks(store, &plan, volumes, &image, err);
+	return make_forks(store, &plan, volumes, &chain, err);
 }

@@ -21,6 +21,12 @@ static uint64_t allocated_bytes(struct ramet_store *store, const struct store_fo
 static int tell(
 	struct ramet_store *store, const struct store_fork *fork, ramet_fork_fn each, void *ctx)
 {
+	struct ramet_layer_info layers[RAMET_CHAIN_MAX];
+	size_t layer_count = MIN(fork->layers.count, ARRAY_SIZE(layers));
+	for (size_t i = 0; i < layer_count; i++) {
+		const struct store_layer *layer = &fork->layers.items[i];
+		layers[i] = (struct ramet_layer_info){layer->path, layer->format, layer->state};
+	}
 	const struct ramet_fork_info info = {
 		.name = fork->name,
 		.base = fork->base,
@@ -29,6 +35,9 @@ static int tell(
 		.provider = fork->provider,
 		.volume = fork->volume,
 		.base_state = fork->base_state,
+		.layers = layers,
+		.layer_count = layer_count,
+		.process = fork->process,
 		.read_only_paths = fork->read_only_paths,
 		.process = fork->process,
 		.size = fork->size,

@@ -245,6 +245,7 @@ void store_layers_free(struct store_layers *layers)
 	for (size_t i = 0; i < layers->count; i++) {
 		free(layers->items[i].path);
 		free(layers->items[i].format);
+		free(layers->items[i].digest);
 	}
 	vector_free(layers);
 }
@@ -258,11 +259,12 @@ int store_layer_push(struct store_layers *layers, sqlite3_stmt *row, struct rame
 		.image = sqlite3_column_int64(row, 0),
 		.path = catalogue_text(row, 1),
 		.format = catalogue_text(row, 2),
+		.digest = catalogue_text(row, 3),
 	};
-	if (!layer->path || !layer->format)
+	if (!layer->path || !layer->format || !layer->digest)
 		return error_memory(err);
-	layer->state = store_image_state(layer->path, sqlite3_column_int64(row, 3),
-		sqlite3_column_int64(row, 4), sqlite3_column_int64(row, 5));
+	layer->state = store_image_state(layer->path, sqlite3_column_int64(row, 4),
+		sqlite3_column_int64(row, 5), sqlite3_column_int64(row, 6));
 	return 0;
 }
 

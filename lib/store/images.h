@@ -57,8 +57,8 @@ const char *store_image_state(const char *path, int64_t size, int64_t mtime_ns, 
 
 /* For forks.c: the next image that a statement answers, its columns from first on being LAYER_COLUMNS
  * of an image i. */
-#define LAYER_COLUMNS "i.id, i.path, i.format, i.size, i.mtime_ns, i.inode"
-enum { LAYER_COLUMN_COUNT = 6 };
+#define LAYER_COLUMNS "i.id, i.path, i.format, i.digest, i.size, i.mtime_ns, i.inode"
+enum { LAYER_COLUMN_COUNT = 7 };
 struct sqlite3_stmt;
 int store_layer_push(
 	struct store_layers *layers, struct sqlite3_stmt *row, struct ramet_error *err);

@@ -36,6 +36,7 @@ struct store_layers {
 		int64_t image;     /* its row */
 		char *path;        /* absolute */
 		char *format;      /* "squashfs", "ext4" */
+		char *digest;      /* "sha256:HEX", "" when it was never computed */
 		const char *state; /* "unchanged", "changed" or "missing"; static */
 	} * items;
 	size_t count, capacity;

@@ -24,6 +24,7 @@ struct volume_base {
 	const char *path;
 	const char *format; /* "squashfs", "ext4" */
 	uint64_t size;
+	size_t layers; /* images that stand on it */
 };
 
 enum { VOLUME_REASON_SIZE = 512 };

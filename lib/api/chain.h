@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A chain of images: the base, and the layers that stand on it, each opened, known and fitting. */
+#ifndef API_CHAIN_H
+#define API_CHAIN_H
+
+#include "base/text.h"
+#include "image/image.h"
+#include "store/images.h"
+
+struct chain {
+	struct chain_image {
+		const char *path; /* as the caller wrote it, borrowed */
+		int fd;           /* read-only */
+		const struct image_format *format;
+		struct store_image image; /* its row; id is 0 without a store */
+	} * items;                        /* the base first */
+	size_t count, capacity;
+};
+
+/*
+ * Open the image at base and the layers (NULL-terminated, the bottom one first; or NULL for none).
+ * An image that the store does not know yet gets a row; without a store (NULL) nothing is known of
+ * any. Start with {0}, and release it afterwards whatever was answered.
+ * Errors: ENOENT and what else open(2) says, EMEDIUMTYPE (no image, or a truncated one), E2BIG (more
+ * than RAMET_CHAIN_MAX), EINVAL (one image twice; a layer that was made to stand on other images
+ * than those below it here).
+ */
+int chain_open(struct ramet_store *store, const char *base, const char *const *layers,
+	struct chain *chain, struct ramet_error *err);
+void chain_free(struct chain *chain);
+#define _cleanup_chain_ __attribute__((cleanup(chain_free)))
+
+/* -ESTALE unless every file is still what it was when it was opened. doing: "forked", "built on". */
+int chain_check_unchanged(const struct chain *chain, const char *doing, struct ramet_error *err);
+
+/* Append the chain as `ramet fork` takes it: paths with '+' between, "\+" for a plus in a path.
+ * A long chain is cut in its middle. */
+void chain_write(struct text *text, const char *const *paths, size_t count);
+
+#endif
