@@ -18,7 +18,7 @@
 #include "vmm/initramfs.h"
 #include "vmm/kernel.h"
 
-enum { DEFAULT_MEMORY_MIB = 512, LEAST_MEMORY_MIB = 64 };
+enum { DEFAULT_MEMORY_MIB = 512, LEAST_MEMORY_MIB = 64, MODULE_FORMATS = 8 };
 
 static int check_options(const struct store_fork *fork, const struct ramet_run_options *options,
 	struct ramet_error *err)
@@ -65,13 +65,38 @@ static int kernel_prepare(struct machine *machine, const struct ramet_store *sto
 	return kernel_unpack(path, folder, &machine->kernel, err);
 }
 
-/* Written aside first: a VMM that reads the one before is not disturbed. */
-static int initramfs_prepare(
-	struct machine *machine, const char *modules, const char *name, struct ramet_error *err)
+static void add_once(const char **names, size_t *count, const char *name)
 {
+	for (size_t i = 0; i < *count; i++)
+		if (strcmp(names[i], name) == 0)
+			return;
+	names[(*count)++] = name;
+}
+
+/* The modules that the guest needs for its drives, NULL-terminated. The names of formats are those
+ * of their modules, and there are few. */
+static void modules_name(
+	const struct machine *machine, bool pci, const char *names[static 8 + MODULE_FORMATS])
+{
+	const struct store_layers *layers = &machine->fork.layers;
+	size_t count = 0;
+	add_once(names, &count, pci ? "virtio_pci" : "virtio_mmio");
+	add_once(names, &count, "virtio_blk");
+	add_once(names, &count, machine->fork.format);
+	for (size_t i = 0; i < layers->count && count < 4 + MODULE_FORMATS; i++)
+		add_once(names, &count, layers->items[i].format);
+	add_once(names, &count, "ext4");
+	add_once(names, &count, "overlay");
+	names[count] = NULL;
+}
+
+/* Written aside first: a VMM that reads the one before is not disturbed. */
+static int initramfs_prepare(struct machine *machine, bool pci, const char *modules,
+	const char *name, struct ramet_error *err)
+{
+	const char *names[8 + MODULE_FORMATS];
+	modules_name(machine, pci, names);
 	const char *more = machine->more.length ? machine->more.data : NULL;
-	const char *names[] = {
-		"virtio_mmio", "virtio_blk", machine->fork.format, "ext4", "overlay", NULL};
 	struct initramfs_options options = {
 		.modules_dir = modules, .modules = names, .arguments = more};
 	if (asprintf(&machine->initrd, "%s/%s", machine->fork.folder, name) < 0) {
@@ -93,9 +118,28 @@ static void drives_fill(struct machine *machine, bool clone, bool ram)
 	if (!clone)
 		machine->drives[machine->drive_count++] = (struct vm_drive){
 			.id = "base", .path = fork->base, .read_only = true};
+	for (size_t i = 0; i < fork->layers.count && i < ARRAY_SIZE(machine->layer_ids); i++) {
+		char *id = machine->layer_ids[i];
+		snprintf(id, sizeof machine->layer_ids[i], "layer%zu", i + 1);
+		machine->drives[machine->drive_count++] = (struct vm_drive){
+			.id = id, .path = fork->layers.items[i].path, .read_only = true};
+	}
 	if (!ram)
 		machine->drives[machine->drive_count++] = (struct vm_drive){
 			.id = "volume", .path = fork->volume};
+}
+
+static int check_drives(
+	const struct machine *machine, const struct vmm *vmm, struct ramet_error *err)
+{
+	if (machine->drive_count <= vmm->most_drives)
+		return 0;
+	return error_set(err, E2BIG,
+		"fork %s has %zu drives, and %s has room for %zu; make one image of it with 'ramet "
+		"commit %s IMAGE --flatten' and fork that%s",
+		machine->fork.name, machine->drive_count, vmm->name, vmm->most_drives,
+		machine->fork.name,
+		vmm->most_drives < vmm_qemu.most_drives ? ", or take --vmm qemu" : "");
 }
 
 static int fork_take(struct machine *machine, struct ramet_store *store, const char *name,
@@ -133,22 +177,38 @@ static int command_prepare(struct machine *machine, const struct ramet_run_optio
 	return 0;
 }
 
+int machine_count_drives(struct ramet_store *store, const struct ramet_run_options *options,
+	size_t *count, struct ramet_error *err)
+{
+	_cleanup_fork_ struct store_fork fork = {0};
+	int r = store_fork_find(store, options->name, &fork, err);
+	bool clone = r == 0 && strcmp(fork.mode, "clone") == 0;
+	*count = clone ? 1 : 1 + fork.layers.count + (options->ram ? 0 : 1);
+	return r;
+}
+
 int machine_prepare(struct machine *machine, struct ramet_store *store,
 	const struct ramet_run_options *options, struct guest_arguments *arguments,
 	const char *initramfs_name, struct ramet_error *err)
 {
+	const struct vmm *vmm = arguments->vmm;
 	int r = fork_take(machine, store, options->name, err);
 	if (r == 0)
 		r = check_options(&machine->fork, options, err);
+	if (r < 0)
+		return r;
+	arguments->clone = strcmp(machine->fork.mode, "clone") == 0;
+	drives_fill(machine, arguments->clone, options->ram);
+	r = check_drives(machine, vmm, err);
 	if (r == 0)
-		r = kernel_prepare(machine, store, options->kernel, arguments->vmm->needs_elf, err);
+		r = kernel_prepare(machine, store, options->kernel, vmm->needs_elf, err);
 	/* An init in the image needs ours only to get at its modules. */
 	arguments->initramfs = !options->in_image_init || options->modules;
 	if (r == 0)
 		r = command_prepare(machine, options, arguments, err);
 	if (r < 0)
 		return r;
-	arguments->clone = strcmp(machine->fork.mode, "clone") == 0;
+	arguments->images = machine->fork.layers.count + 1;
 	arguments->ram = options->ram;
 	arguments->in_image_init = options->in_image_init;
 	arguments->verbose = options->verbose;
@@ -158,10 +218,10 @@ int machine_prepare(struct machine *machine, struct ramet_store *store,
 	r = guest_arguments_write(arguments, &machine->command_line,
 		options->in_image_init ? NULL : &machine->more, err);
 	if (r == 0 && arguments->initramfs)
-		r = initramfs_prepare(machine, options->modules, initramfs_name, err);
+		r = initramfs_prepare(machine, machine->drive_count > vmm->mmio_drives,
+			options->modules, initramfs_name, err);
 	if (r < 0)
 		return r;
-	drives_fill(machine, arguments->clone, options->ram);
 	machine->config = (struct vm_config){
 		.folder = machine->fork.folder,
 		.folder_fd = machine->folder_fd,

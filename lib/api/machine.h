@@ -17,7 +17,8 @@ struct machine {
 	struct guest_process process; /* the image's default command */
 	struct text command_line;
 	struct text more; /* what the command line has no room for */
-	struct vm_drive drives[2];
+	struct vm_drive drives[RAMET_CHAIN_MAX + 1];
+	char layer_ids[RAMET_CHAIN_MAX][12];
 	size_t drive_count;
 	struct vm_config config; /* points into the above */
 };
@@ -25,6 +26,10 @@ struct machine {
 	{ \
 		.lock = STORE_LOCK_NONE, .folder_fd = -EBADF \
 	}
+
+/* How many drives the machine of that fork needs. -ENOENT. */
+int machine_count_drives(struct ramet_store *store, const struct ramet_run_options *options,
+	size_t *count, struct ramet_error *err);
 
 /*
  * Find and lock the fork, look at base and kernel, write the initramfs under that name into the

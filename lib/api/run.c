@@ -21,7 +21,7 @@ static int nonce_make(char nonce[static 33], struct ramet_error *err)
 	return 0;
 }
 
-static int choose(const struct ramet_run_options *options, struct vmm_choice *choice,
+static int choose(const struct ramet_run_options *options, size_t drives, struct vmm_choice *choice,
 	struct ramet_run_result *result, struct ramet_error *err)
 {
 	const char *accelerator = options->accelerator;
@@ -29,7 +29,7 @@ static int choose(const struct ramet_run_options *options, struct vmm_choice *ch
 		accelerator = getenv("RAMET_ACCEL");
 	if (!accelerator || !*accelerator)
 		accelerator = "auto";
-	int r = vmm_choose(options->vmm ? options->vmm : "auto", accelerator, choice, err);
+	int r = vmm_choose(options->vmm ? options->vmm : "auto", accelerator, drives, choice, err);
 	if (r < 0)
 		return r;
 	result->vmm = choice->vmm->name;
@@ -37,14 +37,19 @@ static int choose(const struct ramet_run_options *options, struct vmm_choice *ch
 	return 0;
 }
 
-static void say_choice(const struct ramet_run_options *options, const struct vmm_choice *choice)
+static void say_choice(
+	const struct ramet_run_options *options, size_t drives, const struct vmm_choice *choice)
 {
-	char sentence[640];
+	char sentence[1024], bus[128] = "";
 	if (!options->note)
 		return;
-	snprintf(sentence, sizeof sentence, "%s with %s%s%s", choice->vmm->name,
+	if (drives > choice->vmm->mmio_drives)
+		snprintf(bus, sizeof bus,
+			"; the %zu drives are on PCI, as virtio-mmio has room for %zu", drives,
+			choice->vmm->mmio_drives);
+	snprintf(sentence, sizeof sentence, "%s with %s%s%s%s", choice->vmm->name,
 		choice->kvm ? "KVM" : "software emulation", *choice->reason ? ": " : "",
-		choice->reason);
+		choice->reason, bus);
 	options->note(options->note_ctx, sentence);
 }
 
@@ -72,7 +77,10 @@ int ramet_run(struct ramet_store *store, const struct ramet_run_options *options
 {
 	*result = (struct ramet_run_result){0};
 	_cleanup_choice_ struct vmm_choice choice = {0};
-	int r = choose(options, &choice, result, err);
+	size_t drives = 0;
+	int r = machine_count_drives(store, options, &drives, err);
+	if (r == 0)
+		r = choose(options, drives, &choice, result, err);
 	if (r < 0)
 		return r;
 	char nonce[33];
@@ -86,7 +94,7 @@ int ramet_run(struct ramet_store *store, const struct ramet_run_options *options
 	if (r < 0)
 		return r;
 	machine.config.kvm = choice.kvm;
-	say_choice(options, &choice);
+	say_choice(options, drives, &choice);
 	struct run_options run = {.console_in = options->console_in,
 		.console_out = options->console_out,
 		.stop_fd = options->stop_fd,

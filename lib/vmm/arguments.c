@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "init/names.h"
 
 static void add_encoded(struct text *line, const char *item, size_t length)
@@ -76,14 +77,26 @@ static void add_person(struct text *line, const struct guest_arguments *argument
 		text_format(line, " TERM=%s", arguments->term);
 }
 
+/* The images are the first drives, from the bottom up, and the volume is the one after them. */
+static void add_overlay(struct text *line, const struct guest_arguments *arguments)
+{
+	char name[VM_DRIVE_NAME_SIZE];
+	size_t images = MAX(arguments->images, 1U);
+	for (size_t i = 0; images > 1 && i < images; i++) {
+		vm_drive_name(i, name);
+		text_format(line, "%s%s", i ? "," : " " INIT_ARG_LAYERS "=", name);
+	}
+	vm_drive_name(images, name);
+	text_format(line, " ro " INIT_ARG_OVERLAY_ROOT "=%s", arguments->ram ? "ram" : name);
+}
+
 /* Where the root is and who makes it. */
 static void add_root(struct text *line, const struct guest_arguments *arguments)
 {
 	if (arguments->clone)
 		text_append(line, " rw " INIT_ARG_MODE "=clone");
 	else
-		text_append(line, arguments->ram ? " ro " INIT_ARG_OVERLAY_ROOT "=ram"
-						 : " ro " INIT_ARG_OVERLAY_ROOT "=vdb");
+		add_overlay(line, arguments);
 	if (!arguments->in_image_init)
 		return;
 	if (arguments->initramfs)
@@ -128,11 +141,19 @@ static int refuse_length(size_t length, size_t most, const char *what, struct ra
 		what, length, most);
 }
 
+/* How long the line may be: the VMM adds some itself, for each drive too. */
+static size_t room_for(const struct guest_arguments *arguments)
+{
+	const struct vmm *vmm = arguments->vmm;
+	size_t drives = MAX(arguments->images, 1U) + (arguments->clone || arguments->ram ? 0 : 1);
+	return INIT_MAX_CMDLINE - 1 - vmm->reserve - drives * vmm->drive_reserve;
+}
+
 int guest_arguments_write(const struct guest_arguments *arguments, struct text *line,
 	struct text *more, struct ramet_error *err)
 {
 	_cleanup_text_ struct text command = {0};
-	const size_t most = INIT_MAX_CMDLINE - 1 - arguments->vmm->reserve;
+	const size_t most = room_for(arguments);
 	const char *append = arguments->append && *arguments->append ? arguments->append : NULL;
 	int r = check_append(append, err);
 	if (r < 0)

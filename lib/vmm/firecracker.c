@@ -31,6 +31,8 @@
 #define API_SOCKET "api.sock"
 #define API_LOG    "firecracker.log"
 
+/* Each device takes one of the interrupts 5 to 23. */
+enum { DRIVES_MAX = 18 };
 enum { CONNECT_TRIES = 500, CONNECT_PAUSE_MS = 10, ANSWER_MS = 30000 };
 
 static int api_connect(const struct vm_config *config, struct vm *vm, struct ramet_error *err)
@@ -174,7 +176,10 @@ const struct vmm vmm_firecracker = {
 	.needs_elf = true,
 	.says_root = true,
 	.arguments = "reboot=k panic=1 i8042.noaux i8042.nomux i8042.dumbkbd random.trust_cpu=on",
-	.reserve = 128,
+	.reserve = 52,
+	.drive_reserve = 38,
+	.mmio_drives = DRIVES_MAX,
+	.most_drives = DRIVES_MAX,
 	.start = firecracker_start,
 	.ask = firecracker_stop,
 	.stop = firecracker_stop,

@@ -7,6 +7,9 @@
  * - Devices are found through ACPI, in the order of their -device arguments from the last slot
  *   down, and the kernel numbers them as it finds them: QEMU fills the slots from the highest, so
  *   the order of arguments is the order of vda, vdb...
+ * - There is room for 23 of them. Where a fork has more drives, all of them are PCI devices, eight
+ *   functions in a slot: the kernel looks at slots and functions in their order, so again the order
+ *   is that of the arguments.
  * - Under emulation nothing but the PIT can tell the guest how fast its clock (the host's, passed
  *   through) runs, and on a busy host that measurement fails and the kernel then waits for ever.
  *   So the rate is measured here and told (tsc_early_khz). Every boot hung without it on a loaded
@@ -34,6 +37,11 @@
 #include "base/text.h"
 #include "base/vector.h"
 #include "vmm/vmm.h"
+
+/* Of the 24 slots of virtio-mmio the first to be filled have the highest interrupts, and the last has
+ * pin 0 of the second IOAPIC, whose interrupt a Linux guest never sees (QEMU 7.2). On PCI: slots 1 to
+ * 31 of one bus, eight functions in each. */
+enum { MMIO_DRIVES = 23, PCI_FUNCTIONS = 8, PCI_DRIVES = 31 * PCI_FUNCTIONS };
 
 /* The arguments of a program as they are put together. */
 struct arguments {
@@ -75,7 +83,8 @@ add_format(struct arguments *arguments, const char *format, ...)
 	add_taken(arguments, string);
 }
 
-static void add_drive(struct arguments *arguments, const struct vm_drive *drive)
+/* index: its place on PCI, -1: on virtio-mmio. */
+static void add_drive(struct arguments *arguments, const struct vm_drive *drive, int index)
 {
 	struct text value = {0};
 	text_format(&value,
@@ -89,8 +98,16 @@ static void add_drive(struct arguments *arguments, const struct vm_drive *drive)
 	text_free(&value);
 	/* QEMU would stop the VM when the host is full; the guest has to be told instead. */
 	add(arguments, "-device");
-	add_format(arguments, "virtio-blk-device,drive=%s,serial=%s,werror=report,rerror=report",
-		drive->id, drive->id);
+	if (index < 0)
+		add_format(arguments,
+			"virtio-blk-device,drive=%s,serial=%s,werror=report,rerror=report",
+			drive->id, drive->id);
+	else
+		add_format(arguments,
+			"virtio-blk-pci,drive=%s,serial=%s,werror=report,rerror=report,"
+			"multifunction=on,addr=%x.%x,vectors=0,disable-legacy=on",
+			drive->id, drive->id, 1U + (unsigned)index / PCI_FUNCTIONS,
+			(unsigned)index % PCI_FUNCTIONS);
 }
 
 static void add_machine(struct arguments *arguments, const struct vm_config *config)
@@ -100,7 +117,7 @@ static void add_machine(struct arguments *arguments, const struct vm_config *con
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"};
 	add(arguments, "-M");
-	add(arguments, "microvm");
+	add(arguments, config->drive_count > MMIO_DRIVES ? "microvm,pcie=on" : "microvm");
 	add(arguments, "-accel");
 	add(arguments, config->kvm ? "kvm" : "tcg");
 	add(arguments, "-cpu");
@@ -122,8 +139,9 @@ static void add_all(struct arguments *arguments, const char *program,
 	add_format(arguments, "socket,id=control,fd=%d", control);
 	add(arguments, "-mon");
 	add(arguments, "chardev=control,mode=control");
+	bool pci = config->drive_count > MMIO_DRIVES;
 	for (size_t i = 0; i < config->drive_count; i++)
-		add_drive(arguments, &config->drives[i]);
+		add_drive(arguments, &config->drives[i], pci ? (int)i : -1);
 	add(arguments, "-kernel");
 	add(arguments, config->kernel);
 	if (config->initrd) {
@@ -223,6 +241,8 @@ const struct vmm vmm_qemu = {
 #ifdef __x86_64__
 	.tune = qemu_tune,
 #endif
+	.mmio_drives = MMIO_DRIVES,
+	.most_drives = PCI_DRIVES,
 	.start = qemu_start,
 	.ask = qemu_ask,
 	.stop = qemu_stop,

@@ -21,6 +21,16 @@ const struct vmm *const vmms[] = {
 	NULL,
 };
 
+/* As virtblk_name_format() of the kernel's drivers/block/virtio_blk.c counts. */
+void vm_drive_name(size_t index, char name[static VM_DRIVE_NAME_SIZE])
+{
+	char letters[VM_DRIVE_NAME_SIZE], *at = letters + sizeof letters;
+	*--at = '\0';
+	for (size_t rest = index + 1; rest > 0 && at > letters + 2; rest = (rest - 1) / 26)
+		*--at = (char)('a' + (rest - 1) % 26);
+	snprintf(name, VM_DRIVE_NAME_SIZE, "vd%s", at);
+}
+
 void vm_close(struct vm *vm)
 {
 	process_close(&vm->process);
@@ -62,11 +72,19 @@ static int take(const struct vmm *vmm, bool kvm, struct vmm_choice *choice, stru
 	return 0;
 }
 
-static int take_first(bool kvm, struct vmm_choice *choice, struct ramet_error *err)
+static int take_first(bool kvm, size_t drives, struct vmm_choice *choice, struct ramet_error *err)
 {
-	for (size_t i = 0; vmms[i]; i++)
-		if ((kvm || !vmms[i]->needs_kvm) && take(vmms[i], kvm, choice, NULL) == 0)
+	for (size_t i = 0; vmms[i]; i++) {
+		if ((!kvm && vmms[i]->needs_kvm) || take(vmms[i], kvm, choice, NULL) < 0)
+			continue;
+		if (drives <= vmms[i]->most_drives)
 			return 0;
+		size_t used = strlen(choice->reason);
+		snprintf(choice->reason + used, sizeof choice->reason - used,
+			"%s%s has room for %zu drives, and there are %zu", used ? "; " : "",
+			vmms[i]->name, vmms[i]->most_drives, drives);
+		vmm_choice_free(choice);
+	}
 	return error_set(err, ENOENT,
 		"there is nothing to run a VM with: neither firecracker nor %s is in PATH%s; %s",
 		vmm_qemu.program, kvm ? "" : ", or they cannot work here", vmm_qemu.install);
@@ -80,8 +98,8 @@ static const struct vmm *vmm_named(const char *name)
 	return NULL;
 }
 
-int vmm_choose(const char *wanted, const char *accelerator, struct vmm_choice *choice,
-	struct ramet_error *err)
+int vmm_choose(const char *wanted, const char *accelerator, size_t drives,
+	struct vmm_choice *choice, struct ramet_error *err)
 {
 	*choice = (struct vmm_choice){0};
 	const struct vmm *named = NULL;
@@ -99,7 +117,7 @@ int vmm_choose(const char *wanted, const char *accelerator, struct vmm_choice *c
 	if (named && named->needs_kvm && !kvm)
 		return error_set(err, EOPNOTSUPP, "%s needs KVM, and %s; --vmm qemu can do without",
 			named->name, tcg ? "tcg was asked for" : why.message);
-	return named ? take(named, kvm, choice, err) : take_first(kvm, choice, err);
+	return named ? take(named, kvm, choice, err) : take_first(kvm, drives, choice, err);
 }
 
 void vmm_choice_free(struct vmm_choice *choice)

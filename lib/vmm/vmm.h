@@ -18,6 +18,10 @@ struct vm_drive {
 	bool read_only;
 };
 
+/* The guest's name for its drive number index, from 0: "vda", ..., "vdz", "vdaa", ... */
+enum { VM_DRIVE_NAME_SIZE = 8 };
+void vm_drive_name(size_t index, char name[static VM_DRIVE_NAME_SIZE]);
+
 /* A virtual machine. Paths are absolute, strings are borrowed. */
 struct vm_config {
 	const char *folder; /* where its log and sockets go */
@@ -53,7 +57,10 @@ struct vmm {
 	bool needs_elf;        /* takes no compressed kernel */
 	bool says_root;        /* adds root= for a root drive itself */
 	const char *arguments; /* kernel arguments that make the guest end well under this VMM */
-	size_t reserve;        /* bytes of command line it adds itself, at most */
+	size_t reserve;        /* bytes of command line it adds itself, at most... */
+	size_t drive_reserve;  /* ... and for each drive */
+	size_t mmio_drives;    /* how many drives it has room for on virtio-mmio */
+	size_t most_drives;    /* in all: those above mmio_drives make it put all on PCI */
 	/* More kernel arguments, for this host and config; may be NULL. */
 	void (*tune)(bool kvm, char *buffer, size_t size);
 	/* Start the machine. -ECANCELED when stop_fd became readable meanwhile; *vm is then, as after
@@ -74,14 +81,15 @@ struct vmm_choice {
 	const struct vmm *vmm;
 	char *program; /* its path */
 	bool kvm;
-	char reason[512]; /* why not KVM, when that was found out: "there is no /dev/kvm" */
+	char reason[640]; /* where there was a choice, why: "there is no /dev/kvm" */
 };
 /*
- * Which VMM and which accelerator. wanted: a name or "auto"; accelerator: "kvm", "tcg" or "auto".
- * What was named is taken or refused. -ENOENT: not installed; -EOPNOTSUPP: cannot serve here.
+ * Which VMM and which accelerator. wanted: a name or "auto"; accelerator: "kvm", "tcg" or "auto";
+ * drives: how many "auto" must find room for. What was named is taken or refused. -ENOENT: not
+ * installed; -EOPNOTSUPP: cannot serve here.
  */
-int vmm_choose(const char *wanted, const char *accelerator, struct vmm_choice *choice,
-	struct ramet_error *err);
+int vmm_choose(const char *wanted, const char *accelerator, size_t drives,
+	struct vmm_choice *choice, struct ramet_error *err);
 void vmm_choice_free(struct vmm_choice *choice);
 #define _cleanup_choice_ __attribute__((cleanup(vmm_choice_free)))
 

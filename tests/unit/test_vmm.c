@@ -125,12 +125,12 @@ static void test_choose(void)
 	struct vmm_choice choice;
 	struct ramet_error err = {0};
 	setenv("PATH", "/nonexistent::", 1);
-	CHECK_EQ(vmm_choose("firecracker", "tcg", &choice, &err), -EOPNOTSUPP);
-	CHECK_EQ(vmm_choose("firecracker", "kvm", &choice, &err), -ENOENT);
-	CHECK_EQ(vmm_choose("qemu", "tcg", &choice, &err), -ENOENT);
-	CHECK_EQ(vmm_choose("auto", "kvm", &choice, &err), -ENOENT);
-	CHECK_EQ(vmm_choose("xen", "kvm", &choice, &err), -EINVAL);
-	CHECK_EQ(vmm_choose("qemu", "hvf", &choice, &err), -EINVAL);
+	CHECK_EQ(vmm_choose("firecracker", "tcg", 2, &choice, &err), -EOPNOTSUPP);
+	CHECK_EQ(vmm_choose("firecracker", "kvm", 2, &choice, &err), -ENOENT);
+	CHECK_EQ(vmm_choose("qemu", "tcg", 2, &choice, &err), -ENOENT);
+	CHECK_EQ(vmm_choose("auto", "kvm", 2, &choice, &err), -ENOENT);
+	CHECK_EQ(vmm_choose("xen", "kvm", 2, &choice, &err), -EINVAL);
+	CHECK_EQ(vmm_choose("qemu", "hvf", 2, &choice, &err), -EINVAL);
 	char folder[] = "/tmp/ramet-vmm-XXXXXX", path[64], with[80];
 	REQUIRE(mkdtemp(folder));
 	for (size_t i = 0; vmms[i]; i++) {
@@ -140,10 +140,10 @@ static void test_choose(void)
 	}
 	snprintf(with, sizeof with, "/nonexistent:%s", folder);
 	setenv("PATH", with, 1);
-	CHECK_EQ(vmm_choose("auto", "kvm", &choice, &err), 0);
+	CHECK_EQ(vmm_choose("auto", "kvm", 2, &choice, &err), 0);
 	CHECK_STR(choice.vmm->name, "firecracker");
 	vmm_choice_free(&choice);
-	CHECK_EQ(vmm_choose("auto", "tcg", &choice, &err), 0);
+	CHECK_EQ(vmm_choose("auto", "tcg", 2, &choice, &err), 0);
 	CHECK_STR(choice.vmm->name, "qemu");
 	CHECK(!choice.kvm);
 	vmm_choice_free(&choice);
