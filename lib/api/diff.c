@@ -127,7 +127,8 @@ int ramet_diff(struct ramet_store *store, const struct ramet_diff_options *optio
 	if (r == 0)
 		r = store_fork_check_base(&fork, err);
 	if (r == 0 && fork.layers.count)
-		r = error_set(err, EOPNOTSUPP, "the changes of a fork with layers cannot be told yet");
+		r = error_set(
+			err, EOPNOTSUPP, "the changes of a fork with layers cannot be told yet");
 	if (r == 0)
 		r = changes_limits_parse(options->paths, &limits, err);
 	if (r < 0)

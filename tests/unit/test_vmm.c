@@ -64,6 +64,33 @@ static void test_roots(void)
 	}
 }
 
+/* The kernel's names go on after vdz, and the volume comes after the images. */
+static void test_layers(void)
+{
+	static const struct {
+		size_t index;
+		const char *name;
+	} names[] = {{0, "vda"}, {25, "vdz"}, {26, "vdaa"}, {51, "vdaz"}, {52, "vdba"},
+		{128, "vddy"}, {701, "vdzz"}, {702, "vdaaa"}};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char name[VM_DRIVE_NAME_SIZE];
+		vm_drive_name(names[i].index, name);
+		CHECK_STR(name, names[i].name);
+	}
+	struct guest_arguments arguments = plain;
+	struct text line = {0};
+	arguments.images = 3;
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+	CHECK(strstr(line.data, " ramet.layers=vda,vdb,vdc ro overlay_root=vdd"));
+	text_truncate(&line, 0);
+	arguments.images = 128;
+	arguments.vmm = &vmm_qemu;
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+	CHECK(strstr(line.data, "=vda,vdb,") && strstr(line.data, ",vdz,vdaa,") &&
+		strstr(line.data, ",vddx ro overlay_root=vddy"));
+	text_free(&line);
+}
+
 static void test_limits(void)
 {
 	char *longest = calloc(1, INIT_MAX_CMDLINE + 1);
@@ -203,6 +230,7 @@ static void test_configuration(void)
 
 TEST_MAIN({"the command line says command, volume and read-only folders", test_overlay},
 	{"each kind of root has its arguments", test_roots},
+	{"images are listed, and the volume comes after them", test_layers},
 	{"a line that is too long is refused, to the byte", test_limits},
 	{"a terminal is described, and cannot smuggle arguments in", test_terminal},
 	{"only an emulated guest is told its clock's rate", test_tune},
