@@ -39,7 +39,6 @@ static int tell(
 		.layer_count = layer_count,
 		.process = fork->process,
 		.read_only_paths = fork->read_only_paths,
-		.process = fork->process,
 		.size = fork->size,
 		.allocated = allocated_bytes(store, fork),
 		.created = fork->created,
