@@ -80,12 +80,12 @@ static void test_layers(void)
 	struct guest_arguments arguments = plain;
 	struct text line = {0};
 	arguments.images = 3;
-	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, NULL), 0);
 	CHECK(strstr(line.data, " ramet.layers=vda,vdb,vdc ro overlay_root=vdd"));
 	text_truncate(&line, 0);
 	arguments.images = 128;
 	arguments.vmm = &vmm_qemu;
-	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL), 0);
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, NULL), 0);
 	CHECK(strstr(line.data, "=vda,vdb,") && strstr(line.data, ",vdz,vdaa,") &&
 		strstr(line.data, ",vddx ro overlay_root=vddy"));
 	text_free(&line);
