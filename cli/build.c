@@ -15,14 +15,16 @@ struct build_options {
 	const char *format, *compression;
 	struct string_list layers, binds;
 	uint64_t size;
-	bool init;
+	bool dedupe, init;
 };
 
 static const struct option_spec options[] = {
-	OPTION(STRING, struct build_options, format, "format", "squashfs|ext4",
+	OPTION(STRING, struct build_options, format, "format", "squashfs|erofs|ext4",
 		"the image's format (default: by the image's name, then squashfs)"),
 	OPTION(STRING, struct build_options, compression, "compression", "WORD[:LEVEL]",
 		"squashfs: gzip, xz, lz4 or zstd (default zstd:3)"),
+	OPTION(STRING, struct build_options, compression, "compress", "WORD[:LEVEL]",
+		"the same as --compression"),
 	OPTION(LIST, struct build_options, layers, "layer", "SOURCE",
 		"a layer that lies on what comes before it, the lowest first; may be given many "
 		"times, and then SOURCE may be left out"),
@@ -30,6 +32,8 @@ static const struct option_spec options[] = {
 		"put the folder or file SRC at DST; may be given many times"),
 	OPTION(SIZE, struct build_options, size, "size", "SIZE",
 		"ext4: the device's size (default: as small as the content allows)"),
+	OPTION(FLAG, struct build_options, dedupe, "dedupe", NULL,
+		"erofs: store equal chunks of files once"),
 	OPTION(FLAG, struct build_options, init, "init", NULL,
 		"put ramet's guest init at /sbin/overlay-init"),
 	OPTION_END,
@@ -96,7 +100,7 @@ static void print_line(const struct ramet_build_options *build,
 	else if (result->content_bytes)
 		printf(" (%.1f %%)",
 			100.0 * (double)result->image_bytes / (double)result->content_bytes);
-	if (!plain)
+	if (strcmp(format, "squashfs") == 0)
 		printf(", %s", build->compression ? build->compression : "zstd:3");
 	printf(", %.1f s\n", seconds);
 	if (result->omitted_xattrs)
@@ -109,7 +113,9 @@ static const char *choose_format(const struct build_options *given, const char *
 {
 	if (given->format)
 		return given->format;
-	return ends_with(output, ".ext4") ? "ext4" : "squashfs";
+	return ends_with(output, ".ext4")    ? "ext4"
+	       : ends_with(output, ".erofs") ? "erofs"
+					     : "squashfs";
 }
 
 static int build_with_binds(
@@ -138,6 +144,7 @@ static int build_with_binds(
 		.binds = binds,
 		.bind_count = given->binds.count,
 		.size = given->size,
+		.dedupe = given->dedupe,
 		.init = given->init,
 		.note = note,
 		.progress = cli_progress_start(&progress, inv),

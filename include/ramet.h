@@ -73,9 +73,9 @@ struct ramet_build_options {
 	const char *source; /* a directory, or "KIND:PLACE" (see ramet-build(1)); with layers it may
 				    be NULL */
 	const char *output; /* the image file; replaced only when the new one is whole */
-	const char *format; /* "squashfs" (also for NULL) or "ext4" */
+	const char *format; /* "squashfs" (also for NULL), "erofs" or "ext4" */
 	const char *compression; /* squashfs: gzip, xz, lz4, zstd, each with an optional ":LEVEL";
-				    NULL: zstd:3. ext4: must be NULL */
+				    NULL: zstd:3. erofs, ext4: must be NULL */
 	const char *const
 		*layers; /* sources that lie on the one before, the lowest first. In a directory
 				      overlayfs's and OCI's whiteouts take away what is below */
@@ -83,6 +83,7 @@ struct ramet_build_options {
 	const struct ramet_bind *binds;
 	size_t bind_count;
 	uint64_t size;        /* ext4: bytes of the device, 0: as small as the content allows */
+	bool dedupe;          /* erofs: equal chunks of files are stored once */
 	bool init;            /* put ramet's guest init at /sbin/overlay-init */
 	const char *platform; /* "linux/amd64": which of an image for many; NULL: the host's */
 	/* Told what a user should know, one sentence at a time: what a source was taken for, what was

@@ -159,6 +159,7 @@ static int write_image(struct build *build, struct ramet_error *err)
 	const struct image_options image = {
 		.compression = options->compression,
 		.size = options->size,
+		.dedupe = options->dedupe,
 		.progress = build->reports->progress,
 		.progress_ctx = build->reports->progress_ctx,
 	};

@@ -173,6 +173,7 @@ struct erofs_xattr_header {
 	/* uint32_t shared[]: the place of the attribute in 4 bytes, from xattr_block on */
 };
 #define EROFS_XATTR_COUNT_SIZE(count) ((count) ? 12u + 4u * ((uint32_t)(count)-1u) : 0u)
+#define EROFS_XATTR_SIZE_COUNT(size)  (((uint32_t)(size)-12u) / 4u + 1u)
 
 /* Name without its prefix, then value, then zeros to a multiple of 4. */
 struct erofs_xattr_entry {

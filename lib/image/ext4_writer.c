@@ -425,6 +425,10 @@ int ext4_write(struct tree *tree, int fd, const struct image_options *options,
 	struct image_figures *figures, struct ramet_error *err)
 {
 	*figures = (struct image_figures){.omitted_xattrs = tree->omitted_xattrs};
+	if (options->dedupe)
+		return error_set(err, EINVAL,
+			"an ext4 image cannot share equal chunks between files: leave --dedupe "
+			"away, or build an erofs image");
 	if (options->compression)
 		return error_set(err, EINVAL,
 			"an ext4 image is not compressed: leave the compression away, or build a "

@@ -15,6 +15,7 @@
 #include "base/checked.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "image/erofs_reader.h"
 #include "image/ext4_reader.h"
 #include "image/formats.h"
 #include "image/squashfs_reader.h"
@@ -112,7 +113,17 @@ const struct image_format image_ext4 = {
 	.open = ext4_open_image,
 };
 
-const struct image_format *const image_formats[] = {&image_squashfs, &image_ext4, NULL};
+const struct image_format image_erofs = {
+	.name = "erofs",
+	.summary = "plain and read-only: quick to read, larger than squashfs (overlay mode)",
+	.write = erofs_write,
+	.probe = erofs_probe,
+	.length = erofs_length,
+	.open = erofs_open,
+};
+
+const struct image_format *const image_formats[] = {
+	&image_squashfs, &image_erofs, &image_ext4, NULL};
 
 const struct image_format *image_format_find(const char *name)
 {
@@ -152,7 +163,8 @@ int image_identify(
 			return check_length(fd, path, *format, err);
 		}
 	return error_set(err, EMEDIUMTYPE,
-		"%s is not an image: neither squashfs nor ext4; 'ramet build' makes one", path);
+		"%s is not an image: neither squashfs, erofs nor ext4; 'ramet build' makes one",
+		path);
 }
 
 int image_time(const struct tree *tree, int64_t *seconds, struct ramet_error *err)

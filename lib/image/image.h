@@ -13,6 +13,7 @@ struct tree;
 struct image_options {
 	const char *compression;    /* NULL: the format's default */
 	uint64_t size;              /* bytes of the device, 0: as small as the content allows */
+	bool dedupe;                /* erofs: equal chunks of files once */
 	ramet_progress_fn progress; /* may be NULL */
 	void *progress_ctx;
 };
@@ -53,6 +54,6 @@ int image_identify(
 	int fd, const char *path, const struct image_format **format, struct ramet_error *err);
 
 /* The formats. */
-extern const struct image_format image_squashfs, image_ext4;
+extern const struct image_format image_squashfs, image_erofs, image_ext4;
 
 #endif

@@ -307,6 +307,10 @@ int squashfs_write(struct tree *tree, int fd, const struct image_options *option
 	struct image_figures *figures, struct ramet_error *err)
 {
 	*figures = (struct image_figures){.omitted_xattrs = tree->omitted_xattrs};
+	if (options->dedupe)
+		return error_set(err, EINVAL,
+			"a squashfs finds equal chunks by itself: leave --dedupe away, or build an "
+			"erofs image");
 	if (options->size)
 		return error_set(err, EINVAL,
 			"a squashfs is as large as its content: leave the size away, or build "

@@ -11,7 +11,7 @@ mkdir other && touch other/a other/b # inode numbers differ in the copy
 cp -a tree other/copy
 
 digest() { sha256sum < "$1" | cut -c1-64; }
-for format in squashfs ext4; do
+for format in squashfs erofs ext4; do
   "$RAMET" build tree "first.$format" > out 2>&1
   "$RAMET" build tree "again.$format" > out 2>&1
   taskset -c 0 "$RAMET" build tree "one.$format" > out 2>&1

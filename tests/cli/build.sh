@@ -53,7 +53,7 @@ unsquashfs -lls i.squashfs | grep -q '^-rwxr-xr-x root/root .*squashfs-root/usr/
 ln -s loop tree/loop
 refused "a missing source" 1 'nowhere: No such file' "$RAMET" build nowhere x.squashfs
 refused "a source that is a file" 1 'tree/text is not a folder' "$RAMET" build tree/text x.squashfs
-refused "an unknown format" 2 'squashfs\|ext4' "$RAMET" build tree x.squashfs --format vfat
+refused "an unknown format" 2 'squashfs\|erofs\|ext4' "$RAMET" build tree x.squashfs --format vfat
 refused "an unknown compression" 1 'there are gzip, xz, lz4 and zstd' "$RAMET" build tree x.squashfs --compression bzip2
 refused "a level out of range" 1 'zstd takes a level from 1 to 22' "$RAMET" build tree x.squashfs --compression zstd:23
 refused "a level that is no number" 1 'gzip takes a level from 1 to 9' "$RAMET" build tree x.squashfs --compression gzip:best
