@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
-#include "base/error.h"
 #include "base/text.h"
+#include "cli/binds.h"
 #include "cli/cli.h"
 
 struct build_options {
-	const char *format, *compression;
+	const char *format, *compression, *platform;
 	struct string_list layers, binds;
 	uint64_t size;
 	bool dedupe, init;
@@ -36,6 +33,8 @@ static const struct option_spec options[] = {
 		"erofs: store equal chunks of files once"),
 	OPTION(FLAG, struct build_options, init, "init", NULL,
 		"put ramet's guest init at /sbin/overlay-init"),
+	OPTION(STRING, struct build_options, platform, "platform", "OS/ARCH[/VARIANT]",
+		"which of an image for many (default: this host's)"),
 	OPTION_END,
 };
 
@@ -43,23 +42,6 @@ static bool ends_with(const char *text, const char *end)
 {
 	size_t length = strlen(text), end_length = strlen(end);
 	return length > end_length && strcmp(text + length - end_length, end) == 0;
-}
-
-/* "SRC:DST[:ro]": DST begins at the last ":/", so SRC may have colons in it. */
-static int parse_bind(char *word, struct ramet_bind *bind)
-{
-	bind->read_only = ends_with(word, ":ro");
-	if (bind->read_only)
-		word[strlen(word) - 3] = '\0';
-	char *target = NULL;
-	for (char *at = word; (at = strstr(at, ":/")); at++)
-		target = at;
-	if (!target || target == word)
-		return -EINVAL;
-	*target = '\0';
-	bind->source = word;
-	bind->target = target + 1;
-	return 0;
 }
 
 static void note(void *ctx, const char *sentence)
@@ -118,67 +100,56 @@ static const char *choose_format(const struct build_options *given, const char *
 					     : "squashfs";
 }
 
-static int build_with_binds(
-	struct invocation *inv, struct ramet_bind *binds, char **words, struct ramet_error *err)
+static int build(struct invocation *inv, const struct binds *binds, struct ramet_error *err)
 {
 	const struct build_options *given = inv->options;
-	for (size_t i = 0; i < given->binds.count; i++) {
-		words[i] = strdup(given->binds.items[i]);
-		if (!words[i])
-			return error_memory(err);
-		if (parse_bind(words[i], &binds[i]) < 0)
-			return cli_usage(inv,
-				"--bind takes SRC:DST[:ro] with an absolute DST, not '%s'",
-				given->binds.items[i]);
-	}
 	const char *output = inv->arguments[1];
 	if (!output && !given->layers.count)
 		return cli_usage(inv, "a SOURCE and an IMAGE are needed");
 	struct cli_progress progress;
-	struct ramet_build_options build = {
+	struct ramet_build_options wanted = {
 		.source = output ? inv->arguments[0] : NULL,
 		.output = output ? output : inv->arguments[0],
 		.layers = given->layers.items,
 		.layer_count = given->layers.count,
 		.compression = given->compression,
-		.binds = binds,
-		.bind_count = given->binds.count,
+		.binds = binds->items,
+		.bind_count = binds->count,
 		.size = given->size,
 		.dedupe = given->dedupe,
 		.init = given->init,
+		.platform = given->platform,
 		.note = note,
 		.progress = cli_progress_start(&progress, inv),
 		.progress_ctx = &progress,
 	};
-	build.format = choose_format(given, build.output);
+	wanted.format = choose_format(given, wanted.output);
 	/* A file size limit is to end in a sentence, not in a signal. */
 	signal(SIGXFSZ, SIG_IGN);
 	struct ramet_build_result result;
-	int r = ramet_build(inv->store, &build, &result, err);
+	int r = ramet_build(inv->store, &wanted, &result, err);
 	cli_progress_end(&progress);
 	if (r < 0)
 		return r;
-	(inv->json ? print_json : print_line)(&build, &result, build.format);
+	(inv->json ? print_json : print_line)(&wanted, &result, wanted.format);
 	return EXIT_OK;
 }
 
 static int build_run(struct invocation *inv, struct ramet_error *err)
 {
 	const struct build_options *given = inv->options;
-	struct ramet_bind *binds = calloc(given->binds.count + 1, sizeof *binds);
-	char **words = calloc(given->binds.count + 1, sizeof *words);
-	int r = binds && words ? build_with_binds(inv, binds, words, err) : error_memory(err);
-	for (size_t i = 0; words && i < given->binds.count; i++)
-		free(words[i]);
-	free(words);
-	free(binds);
+	struct binds binds;
+	int r = binds_parse(inv, &given->binds, &binds);
+	if (r == 0)
+		r = build(inv, &binds, err);
+	binds_free(&binds);
 	return r;
 }
 
 const struct command command_build = {
 	.name = "build",
 	.arguments = "[SOURCE] IMAGE",
-	.summary = "Make an image from a directory",
+	.summary = "Make an image from a folder, a container image or an archive",
 	.example = "ramet build ./rootfs base.squashfs --bind ./deps:/workspace/node_modules:ro",
 	.options = options,
 	.options_size = sizeof(struct build_options),

@@ -100,7 +100,8 @@ ramet_progress_fn cli_progress_start(
 void cli_progress_end(struct cli_progress *progress);
 
 extern const struct command *const commands[]; /* ended by NULL */
-extern const struct command command_build, command_fork, command_run, command_diff, command_config,
-	command_ls, command_show, command_rm, command_doctor, command_help, command_completion;
+extern const struct command command_build, command_prepare, command_fork, command_run, command_diff,
+	command_config, command_ls, command_show, command_rm, command_doctor, command_help,
+	command_completion;
 
 #endif

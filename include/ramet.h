@@ -115,6 +115,21 @@ struct ramet_build_result {
 RAMET_API int ramet_build(struct ramet_store *store, const struct ramet_build_options *options,
 	struct ramet_build_result *result, struct ramet_error *err);
 
+/*
+ * A container's bundle made ready for a microVM in one call. As ramet_build, but options->source is
+ * the folder of an OCI runtime bundle ("KIND:PLACE" is what it is for ramet_build), and
+ * options->output may be NULL: the bundle's name and ".FORMAT", beside it. The image holds what the
+ * bundle's bind mounts show.
+ *
+ * *json, malloc()ed, the caller frees it: one object with "image" (absolute path), "format",
+ * "rootfs_bytes", "image_bytes", "ratio", "entries", "steps" (an array of {"name", "seconds"}),
+ * "seconds", "drive" (an entry of Firecracker's "drives"), "process" (args, env, cwd, user as the
+ * bundle has them, or null), "read_only_paths", "notes" (sentences: what was left out).
+ * Errors: as ramet_build; EBADMSG (config.json), EILSEQ (the image's name is not UTF-8).
+ */
+RAMET_API int ramet_prepare(struct ramet_store *store, const struct ramet_build_options *options,
+	struct ramet_build_result *result, char **json, struct ramet_error *err);
+
 /* ------------------------------------------------------------------------------------------- */
 /* Forks.                                                                                       */
 

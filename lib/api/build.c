@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "api/build.h"
 #include "api/sources.h"
 #include "api/work.h"
 #include "base/cleanup.h"
@@ -263,19 +264,35 @@ static int build_run(struct build *build, struct ramet_error *err)
 	return r;
 }
 
-int ramet_build(struct ramet_store *store, const struct ramet_build_options *options,
-	struct ramet_build_result *result, struct ramet_error *err)
+/* Into the catalogue. */
+static int enter(const struct build *build, struct ramet_store *store, struct ramet_error *err)
 {
-	struct ramet_build_result ignored;
-	result = result ? result : &ignored;
+	const struct store_image_facts facts = {.format = build->format->name,
+		.read_only_paths = build->read_only.data,
+		.process = build->process.data};
+	return store_image_add(store, build->options->output, &facts, err);
+}
+
+int build_image(struct ramet_store *store, const struct ramet_build_options *options,
+	struct ramet_build_result *result, struct build_told *told, struct ramet_error *err)
+{
 	*result = (struct ramet_build_result){0};
 	__attribute__((cleanup(build_release))) struct build build = {
 		.options = options, .result = result, .output = OUTFILE_NONE};
 	int r = build_run(&build, err);
-	if (r < 0 || !store)
-		return r;
-	const struct store_image_facts facts = {.format = build.format->name,
-		.read_only_paths = build.read_only.data,
-		.process = build.process.data};
-	return store_image_add(store, options->output, &facts, err);
+	if (r == 0 && store)
+		r = enter(&build, store, err);
+	if (r == 0 && told) {
+		told->format = build.format->name;
+		told->read_only_paths = TAKE_PTR(build.read_only.data);
+		told->process = TAKE_PTR(build.process.data);
+	}
+	return r;
+}
+
+int ramet_build(struct ramet_store *store, const struct ramet_build_options *options,
+	struct ramet_build_result *result, struct ramet_error *err)
+{
+	struct ramet_build_result ignored;
+	return build_image(store, options, result ? result : &ignored, NULL, err);
 }
