@@ -31,7 +31,16 @@ static const struct compression {
 	/* Skippable frames in front of others: zstd and lz4 share them; zstd's are those in use. */
 	{"zstd", 3, "\x50\x2a\x4d\x18"},
 	{"lz4", 4, "\x04\x22\x4d\x18"},
+	/* No magic, but parameters that everyone uses, and a dictionary of 64 KiB to 64 MiB. */
+	{"lzma", 5, "\x5d\0\0\x01\0"},
+	{"lzma", 5, "\x5d\0\0\x04\0"},
+	{"lzma", 5, "\x5d\0\0\x10\0"},
+	{"lzma", 5, "\x5d\0\0\x20\0"},
+	{"lzma", 5, "\x5d\0\0\x40\0"},
 	{"lzma", 5, "\x5d\0\0\x80\0"},
+	{"lzma", 5, "\x5d\0\0\0\x01"},
+	{"lzma", 5, "\x5d\0\0\0\x02"},
+	{"lzma", 5, "\x5d\0\0\0\x04"},
 };
 
 const char *compression_of(const void *bytes, size_t length)

@@ -95,7 +95,7 @@ int tape_damaged(const struct tape *tape, const char *how, struct ramet_error *e
 		tape->path.data ? tape->path.data : "", how);
 }
 
-static int failed(const struct tape *tape, struct ramet_error *err)
+static int failed(const struct tape *tape, bool in_header, struct ramet_error *err)
 {
 	if (tape->result < 0) {
 		if (err)
@@ -105,7 +105,14 @@ static int failed(const struct tape *tape, struct ramet_error *err)
 	if (tape->lib->archive_errno(tape->archive) == ENOMEM)
 		return error_memory(err);
 	const char *what = tape->lib->archive_error_string(tape->archive);
-	return tape_damaged(tape, what ? what : "libarchive does not say how", err);
+	what = what ? what : "libarchive does not say how";
+	if (!in_header)
+		return tape_damaged(tape, what, err);
+	if (!tape->number)
+		return error_set(
+			err, EUCLEAN, "%s is damaged at its first entry: %s", tape->name, what);
+	return error_set(err, EUCLEAN, "%s is damaged after the entry '%s': %s", tape->name,
+		tape->path.data ? tape->path.data : "", what);
 }
 
 static bool is_harmless(const struct tape *tape)
@@ -140,7 +147,7 @@ int tape_next(struct tape *tape, struct ramet_error *err)
 	if (code == ARCHIVE_EOF)
 		return 0;
 	if (code != ARCHIVE_OK && !(code == ARCHIVE_WARN && is_harmless(tape)))
-		return failed(tape, err);
+		return failed(tape, true, err);
 	const char *path = tape->lib->archive_entry_pathname(tape->entry);
 	text_truncate(&tape->path, 0);
 	text_append(&tape->path, path ? path : "");
@@ -158,7 +165,7 @@ uint64_t tape_position(const struct tape *tape)
 int tape_pass(struct tape *tape, struct ramet_error *err)
 {
 	int code = tape->lib->archive_read_data_skip(tape->archive);
-	return code == ARCHIVE_OK || code == ARCHIVE_EOF ? 0 : failed(tape, err);
+	return code == ARCHIVE_OK || code == ARCHIVE_EOF ? 0 : failed(tape, false, err);
 }
 
 /* The next piece of the entry's content. */
@@ -173,7 +180,7 @@ static int next_data(struct tape *tape, struct ramet_error *err)
 		return 0;
 	}
 	if (code != ARCHIVE_OK)
-		return failed(tape, err);
+		return failed(tape, false, err);
 	if (offset < 0 || (uint64_t)offset < tape->data_offset)
 		return tape_damaged(tape, "its sparse map goes backward", err);
 	tape->data = bytes;
