@@ -147,7 +147,7 @@ cut_offs() {
   step=$(((length - $2) / 23))
   at=1
   while [ $at -lt $((length - $2)) ]; do
-    head -c $at "$1" > cut
+    head -c $at "$1" > ./cut
     status=0
     "$RAMET" build tar:cut cut.squashfs > /dev/null 2> err || status=$?
     [ $status = 1 ] && [ "$(wc -l < err)" = 1 ] && grep -q cut err && [ ! -e cut.squashfs ] || {

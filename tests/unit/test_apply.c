@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "source/content.h"
 #include "source/layer.h"
 #include "tests/unit/tap.h"
 
@@ -24,10 +25,16 @@ struct stack {
 	struct ramet_error err;
 };
 
+/* The files come from an archive, whose content nobody asks for. */
+static const struct content_ops nothing;
+
 static void stack_open(struct stack *stack)
 {
 	*stack = (struct stack){.time = 1000};
 	CHECK_EQ(tree_new(&stack->tree, NULL), 0);
+	struct tree_origin *origin = vector_push(&stack->tree->origins);
+	REQUIRE(origin != NULL);
+	*origin = (struct tree_origin){.path = strdup("archive"), .fd = -1, .content = &nothing};
 	CHECK_EQ(layers_new(&stack->layers, stack->tree, NULL), 0);
 }
 
