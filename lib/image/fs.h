@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A read-only view of a file tree inside an image, whatever its format. The readers (squashfs,
- * ext4) and the merged view of an overlay (overlay.h) all answer this one interface, so that what
- * compares or prints trees never knows what they are made of.
+ * EROFS, ext4) and the merged view of an overlay (overlay.h) all answer this one interface, so that
+ * what compares or prints trees never knows what they are made of.
  *
  * Everything behind a view is hostile: each call answers -EUCLEAN and a sentence that names the
  * damaged object rather than trust a number, and takes bounded time and memory. A view belongs to
@@ -17,9 +17,9 @@
 
 #include "base/error.h"
 
-/* Names an inode within its view. The top two bits are always 0 in squashfs and ext4 views (the
- * overlay view uses them). squashfs: the inode reference (block start << 16 | offset).
- * ext4: the inode number. */
+/* Names an inode within its view. The top two bits are always 0 in views of an image (the overlay
+ * view uses them). squashfs: the inode reference (block start << 16 | offset). ext4: the inode
+ * number. EROFS: the nid. */
 typedef uint64_t fs_ref;
 
 struct fs_stat {
@@ -57,7 +57,7 @@ struct fs_entries {
 };
 
 /* One piece of a file: length bytes from offset; a hole reads as zeros. device_offset: where the
- * bytes are in the image, when they stand there plainly (ext4), UINT64_MAX otherwise. */
+ * bytes are in the image, when they stand there plainly (ext4, EROFS), UINT64_MAX otherwise. */
 struct fs_extent {
 	uint64_t offset, length;
 	bool hole;
@@ -67,7 +67,7 @@ struct fs_extent {
 struct fs;
 
 struct fs_ops {
-	const char *format; /* "squashfs", "ext4", "overlay" */
+	const char *format; /* "squashfs", "erofs", "ext4", "overlay" */
 	int (*root)(struct fs *fs, fs_ref *root, struct ramet_error *err);
 	int (*stat)(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_error *err);
 	/* All entries of a directory. A whole directory is held in memory, bounded by the reader's
