@@ -42,8 +42,9 @@ change=$(echo "$change" | LC_ALL=C sort -k 2)
 rm "$scratch/root/sbin/overlay-init"
 check "the bases are built" sh -c "
   '$RAMET' build '$scratch/root' '$scratch/base.squashfs' --init --bind '$scratch/root/data:/bound:ro' &&
+  '$RAMET' build '$scratch/root' '$scratch/base.erofs' --format erofs --init &&
   '$RAMET' build '$scratch/root' '$scratch/base.ext4' --format ext4 --init"
-for format in squashfs ext4; do
+for format in squashfs erofs ext4; do
   "$RAMET" fork "$scratch/base.$format" "$format" --count 2 --size 64M > /dev/null ||
     bail_out "$format cannot be forked"
   check "$format: a fresh fork differs by nothing" differs_by "$format-1" ""
