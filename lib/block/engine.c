@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request is cut into moves: a move is one run of bytes in one file. There is a fixed number of
+ * them, so the memory of an engine and its load on the kernel are bounded, whatever is asked of it; a
+ * request that finds none waits its turn.
+ *
+ *   read    map -> moves (zeros are filled in at once, a WAIT is a worker's) -> done
+ *   write   prepare_write -> moves -> commit_write -> [flush] -> done
+ *   discard worker -> [flush] -> done
+ *   flush   worker -> done; those that come while one runs are all served by the next one
+ *
+ * Short reads and writes go on where they stopped. Reading nothing where bytes should be means that a
+ * file became shorter: an I/O error, as from a disk.
+ */
+#include "block/engine.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "block/ring.h"
+#include "block/workers.h"
+
+enum { DEPTH = 128, WORKERS = 16, EXTENTS = 16, SMALL_VECTOR = 8 };
+
+struct move {
+	struct work work; /* first: a worker hands back what it got */
+	struct engine *engine;
+	struct block_request *request;
+	struct block_extent extent; /* what is left of it */
+	struct iovec small[SMALL_VECTOR], *vector, *allocated;
+	unsigned count;
+	int64_t result; /* of a worker */
+	struct move *next;
+};
+
+struct requests {
+	struct block_request *first, **end;
+};
+
+struct engine {
+	struct block_device *device;
+	struct ring *ring; /* NULL: threads */
+	struct workers *workers;
+	struct move *moves, *free;
+	struct requests starved; /* want a move */
+	struct requests flushing, to_flush;
+	struct work flush;
+	int flush_result;
+	bool flush_runs;
+	unsigned under_way; /* requests */
+	int fd;
+};
+
+static void requests_init(struct requests *list)
+{
+	*list = (struct requests){.end = &list->first};
+}
+
+static void requests_add(struct requests *list, struct block_request *request)
+{
+	request->next = NULL;
+	*list->end = request;
+	list->end = &request->next;
+}
+
+static struct block_request *requests_take(struct requests *list)
+{
+	struct block_request *request = list->first;
+	if (request && !(list->first = request->next))
+		list->end = &list->first;
+	return request;
+}
+
+/* ------------------------------------------------------------------------------------------- */
+
+static void finish(struct engine *engine, struct block_request *request)
+{
+	engine->under_way--;
+	request->done(request, request->failed);
+}
+
+static void flush_work(struct work *work)
+{
+	struct engine *engine = (struct engine *)((char *)work - offsetof(struct engine, flush));
+	const struct block_ops *ops = engine->device->ops;
+	engine->flush_result = ops->flush ? ops->flush(engine->device) : 0;
+}
+
+static void flush_begin(struct engine *engine)
+{
+	if (engine->flush_runs || !engine->to_flush.first)
+		return;
+	engine->flushing = engine->to_flush;
+	if (!engine->flushing.first->next)
+		engine->flushing.end = &engine->flushing.first->next;
+	requests_init(&engine->to_flush);
+	engine->flush_runs = true;
+	engine->flush.run = flush_work;
+	workers_add(engine->workers, &engine->flush);
+}
+
+static void flush_end(struct engine *engine)
+{
+	struct block_request *request = engine->flushing.first;
+	engine->flush_runs = false;
+	int result = engine->flush_result;
+	flush_begin(engine);
+	while (request) {
+		struct block_request *next = request->next;
+		if (result < 0)
+			request->failed = result;
+		finish(engine, request);
+		request = next;
+	}
+}
+
+/* ------------------------------------------------------------------------------------------- */
+
+static struct move *move_take(struct engine *engine, struct block_request *request)
+{
+	struct move *move = engine->free;
+	if (!move)
+		return NULL;
+	engine->free = move->next;
+	move->request = request;
+	move->allocated = NULL;
+	request->moves++;
+	return move;
+}
+
+static void move_give(struct move *move)
+{
+	struct engine *engine = move->engine;
+	free(move->allocated);
+	move->request->moves--;
+	move->next = engine->free;
+	engine->free = move;
+}
+
+/* The part of the request's memory that is length bytes from offset at on. */
+static int move_set_vector(struct move *move, uint64_t at, uint64_t length)
+{
+	const struct block_request *request = move->request;
+	unsigned first = 0, count = 0;
+	for (; at >= request->vector[first].iov_len; first++)
+		at -= request->vector[first].iov_len;
+	for (uint64_t seen = 0; seen < at + length; count++)
+		seen += request->vector[first + count].iov_len;
+	move->vector = move->small;
+	if (count > SMALL_VECTOR) {
+		move->allocated = malloc(count * sizeof(struct iovec));
+		if (!move->allocated)
+			return -ENOMEM;
+		move->vector = move->allocated;
+	}
+	move->count = count;
+	memcpy(move->vector, request->vector + first, count * sizeof(struct iovec));
+	move->vector[0].iov_base = (char *)move->vector[0].iov_base + at;
+	move->vector[0].iov_len -= at;
+	uint64_t total = 0;
+	for (unsigned i = 0; i < count; i++)
+		total += move->vector[i].iov_len;
+	move->vector[count - 1].iov_len -= total - length;
+	return 0;
+}
+
+static void move_skip(struct move *move, uint64_t bytes)
+{
+	move->extent.offset += bytes;
+	move->extent.length -= bytes;
+	for (; bytes && bytes >= move->vector->iov_len; move->vector++, move->count--)
+		bytes -= move->vector->iov_len;
+	if (bytes) {
+		move->vector->iov_base = (char *)move->vector->iov_base + bytes;
+		move->vector->iov_len -= bytes;
+	}
+}
+
+static void move_work(struct work *work)
+{
+	struct move *move = (struct move *)work;
+	const struct block_extent *extent = &move->extent;
+	struct block_device *device = move->engine->device;
+	if (extent->kind == BLOCK_WAIT)
+		move->result = device->ops->ready(device, extent);
+	else if (move->request->operation == BLOCK_DISCARD)
+		move->result = device->ops->discard(device, extent->offset, extent->length);
+	else {
+		ssize_t n = move->request->operation == BLOCK_READ
+				    ? preadv(extent->fd, move->vector, (int)move->count,
+					      (off_t)extent->offset)
+				    : pwritev(extent->fd, move->vector, (int)move->count,
+					      (off_t)extent->offset);
+		move->result = n < 0 ? -errno : n;
+	}
+}
+
+static void move_start(struct move *move)
+{
+	struct engine *engine = move->engine;
+	bool data = move->extent.kind == BLOCK_DATA && move->request->operation != BLOCK_DISCARD;
+	if (data && engine->ring) {
+		const struct ring_transfer transfer = {
+			.write = move->request->operation == BLOCK_WRITE,
+			.fd = move->extent.fd,
+			.offset = move->extent.offset,
+			.vector = move->vector,
+			.count = move->count,
+			.owner = move,
+		};
+		ring_add(engine->ring, &transfer);
+		return;
+	}
+	move->work.run = move_work;
+	workers_add(engine->workers, &move->work);
+}
+
+/* ------------------------------------------------------------------------------------------- */
+
+static void fill_zeros(const struct block_request *request, uint64_t at, uint64_t length)
+{
+	for (unsigned i = 0; length; i++) {
+		size_t size = request->vector[i].iov_len;
+		if (at >= size) {
+			at -= size;
+			continue;
+		}
+		size_t part = MIN(size - (size_t)at, length);
+		memset((char *)request->vector[i].iov_base + at, 0, part);
+		length -= part;
+		at = 0;
+	}
+}
+
+/* Begin one extent of a request. false: there is no move left, and nothing was begun. */
+static bool begin_extent(
+	struct engine *engine, struct block_request *request, const struct block_extent *extent)
+{
+	if (extent->kind == BLOCK_ZERO) {
+		fill_zeros(request, request->mapped, extent->length);
+		request->mapped += extent->length;
+		return true;
+	}
+	struct move *move = move_take(engine, request);
+	if (!move)
+		return false;
+	move->extent = *extent;
+	if (extent->kind == BLOCK_DATA && request->operation != BLOCK_DISCARD) {
+		int r = move_set_vector(move, request->mapped, extent->length);
+		request->mapped += extent->length;
+		if (r < 0) {
+			request->failed = r;
+			if (extent->held)
+				engine->device->ops->put(engine->device, extent);
+			move_give(move);
+			return true;
+		}
+	}
+	move_start(move);
+	return true;
+}
+
+/* What was mapped but not begun lets go of its files. */
+static void let_go(struct engine *engine, const struct block_extent *extents, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (extents[i].held)
+			engine->device->ops->put(engine->device, &extents[i]);
+}
+
+static void starve(struct engine *engine, struct block_request *request)
+{
+	request->stage = STARVES;
+	requests_add(&engine->starved, request);
+}
+
+/* Ask the device for more of the request. Answers whether to ask again. */
+static bool map_more(struct engine *engine, struct block_request *request)
+{
+	struct block_extent extents[EXTENTS];
+	struct block_device *device = engine->device;
+	uint64_t left = request->length - request->mapped;
+	int (*map)(struct block_device *, uint64_t, uint64_t, struct block_extent *,
+		unsigned) = request->operation == BLOCK_READ ? device->ops->map
+							     : device->ops->prepare_write;
+	int count = map(device, request->offset + request->mapped, left, extents, EXTENTS);
+	if (count < 0) {
+		request->failed = count;
+		return false;
+	}
+	for (unsigned i = 0; i < (unsigned)count; i++) {
+		if (!begin_extent(engine, request, &extents[i])) {
+			let_go(engine, extents + i, (unsigned)count - i);
+			starve(engine, request);
+			return false;
+		}
+		if (extents[i].kind == BLOCK_WAIT) {
+			request->stage = WAITS;
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool discard_all(struct engine *engine, struct block_request *request)
+{
+	struct block_device *device = engine->device;
+	if (!device->ops->discard) {
+		request->failed = -EOPNOTSUPP;
+		return false;
+	}
+	const struct block_extent all = {
+		.kind = BLOCK_DATA, .fd = -1, .offset = request->offset, .length = request->length};
+	if (!begin_extent(engine, request, &all)) {
+		starve(engine, request);
+		return false;
+	}
+	request->mapped = request->length;
+	return true;
+}
+
+/* Everything has been moved, or something went wrong. */
+static void conclude(struct engine *engine, struct block_request *request)
+{
+	struct block_device *device = engine->device;
+	if (request->failed == 0 && request->operation == BLOCK_WRITE && device->ops->commit_write)
+		request->failed = device->ops->commit_write(
+			device, request->offset, request->length);
+	if (request->failed == 0 && request->durable) {
+		requests_add(&engine->to_flush, request);
+		flush_begin(engine);
+		return;
+	}
+	finish(engine, request);
+}
+
+static void advance(struct engine *engine, struct block_request *request)
+{
+	while (request->stage == ON_ITS_WAY && request->failed == 0 &&
+		request->mapped < request->length)
+		if (!(request->operation == BLOCK_DISCARD ? discard_all : map_more)(
+			    engine, request))
+			break;
+	bool over = request->failed < 0 || request->mapped == request->length;
+	if (over && request->moves == 0 && request->stage != STARVES)
+		conclude(engine, request);
+}
+
+static void feed_starved(struct engine *engine)
+{
+	while (engine->free && engine->starved.first) {
+		struct block_request *request = requests_take(&engine->starved);
+		request->stage = ON_ITS_WAY;
+		advance(engine, request);
+	}
+}
+
+/* Part of a move is done; the whole when it answers true. */
+static bool move_progress(struct move *move, int64_t result)
+{
+	struct block_request *request = move->request;
+	if (move->extent.kind == BLOCK_WAIT) {
+		request->stage = ON_ITS_WAY;
+	} else if (request->operation != BLOCK_DISCARD && result > 0) {
+		move_skip(move, (uint64_t)result);
+		if (move->extent.length)
+			return false;
+	} else if (request->operation != BLOCK_DISCARD && result == 0) {
+		result = -EIO;
+	}
+	if (result == -EINTR || result == -EAGAIN)
+		return false;
+	if (result < 0)
+		request->failed = (int)result;
+	return true;
+}
+
+static void move_end(struct move *move, int64_t result)
+{
+	struct engine *engine = move->engine;
+	struct block_request *request = move->request;
+	if (!move_progress(move, result)) {
+		move_start(move);
+		return;
+	}
+	if (move->extent.held && move->extent.kind == BLOCK_DATA) {
+		int r = engine->device->ops->put(engine->device, &move->extent);
+		if (r < 0)
+			request->failed = r;
+	}
+	move_give(move);
+	advance(engine, request);
+	feed_starved(engine);
+}
+
+/* ------------------------------------------------------------------------------------------- */
+
+static int check(const struct engine *engine, const struct block_request *request)
+{
+	const struct block_device *device = engine->device;
+	bool reads = request->operation == BLOCK_READ || request->operation == BLOCK_FLUSH;
+	if (!reads && (device->read_only || !device->ops->prepare_write))
+		return -EROFS;
+	if (request->operation == BLOCK_FLUSH ||
+		range_within(request->offset, request->length, device->size))
+		return 0;
+	return reads ? -EINVAL : -ENOSPC;
+}
+
+void engine_submit(struct engine *engine, struct block_request *request)
+{
+	request->mapped = 0;
+	request->moves = 0;
+	request->stage = ON_ITS_WAY;
+	request->failed = check(engine, request);
+	engine->under_way++;
+	if (request->failed == 0 && request->operation == BLOCK_FLUSH) {
+		requests_add(&engine->to_flush, request);
+		flush_begin(engine);
+	} else {
+		advance(engine, request);
+	}
+}
+
+static void take_back(struct engine *engine)
+{
+	struct work *next;
+	for (struct work *work = workers_take(engine->workers); work; work = next) {
+		next = work->next;
+		if (work == &engine->flush)
+			flush_end(engine);
+		else
+			move_end((struct move *)work, ((struct move *)work)->result);
+	}
+}
+
+void engine_run(struct engine *engine)
+{
+	uint64_t ignored;
+	if (read(engine->fd, &ignored, sizeof ignored) < 0 && errno != EAGAIN)
+		return;
+	take_back(engine);
+	if (!engine->ring)
+		return;
+	ring_submit(engine->ring);
+	void *owner;
+	int64_t result;
+	while (ring_next(engine->ring, &owner, &result))
+		move_end(owner, result);
+	ring_submit(engine->ring);
+}
+
+bool engine_sleep(struct engine *engine)
+{
+	return !engine->ring || ring_sleep(engine->ring);
+}
+
+int engine_fd(const struct engine *engine)
+{
+	return engine->fd;
+}
+
+void engine_drain(struct engine *engine)
+{
+	engine_run(engine);
+	while (engine->under_way) {
+		struct pollfd waited = {.fd = engine->fd, .events = POLLIN};
+		if (engine_sleep(engine))
+			poll(&waited, 1, -1);
+		engine_run(engine);
+	}
+}
+
+const char *engine_kind(const struct engine *engine)
+{
+	return engine->ring ? "io_uring" : "threads";
+}
+
+static int prepare(
+	struct engine *engine, const struct engine_options *options, struct ramet_error *err)
+{
+	unsigned depth = options->depth ? options->depth : DEPTH;
+	engine->moves = calloc(depth, sizeof *engine->moves);
+	if (!engine->moves)
+		return error_memory(err);
+	for (unsigned i = 0; i < depth; i++) {
+		engine->moves[i].engine = engine;
+		engine->moves[i].next = engine->free;
+		engine->free = &engine->moves[i];
+	}
+	requests_init(&engine->starved);
+	requests_init(&engine->flushing);
+	requests_init(&engine->to_flush);
+	engine->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (engine->fd < 0)
+		return error_errno(err, errno, "cannot make the engine of a block device");
+	if (workers_new(options->workers ? options->workers : WORKERS, engine->fd,
+		    &engine->workers) < 0)
+		return error_memory(err);
+	if (!options->no_ring)
+		engine->ring = ring_new(depth, engine->fd);
+	return 0;
+}
+
+int engine_new(struct block_device *device, const struct engine_options *options,
+	struct engine **out, struct ramet_error *err)
+{
+	struct engine *engine = calloc(1, sizeof *engine);
+	if (!engine)
+		return error_memory(err);
+	engine->device = device;
+	engine->fd = -1;
+	int r = prepare(engine, options, err);
+	if (r < 0) {
+		engine_free(engine);
+		return r;
+	}
+	*out = engine;
+	return 0;
+}
+
+void engine_free(struct engine *engine)
+{
+	if (!engine)
+		return;
+	workers_free(engine->workers);
+	ring_free(engine->ring);
+	cleanup_close(&engine->fd);
+	free(engine->moves);
+	free(engine);
+}

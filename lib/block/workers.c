@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One lock, two queues. A thread that finds nothing to do sleeps; one more is started only when work
+ * waits and none sleeps, so a device that never blocks has no threads at all.
+ */
+#include "block/workers.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* What runs in them is pread, open and fsync, for which this is plenty. */
+#define STACK_SIZE ((size_t)128 * 1024)
+
+struct queue {
+	struct work *first, **end;
+};
+
+struct workers {
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct queue waiting, back;
+	pthread_t *threads;
+	unsigned started, sleeping, most;
+	unsigned unbegun; /* in waiting */
+	int eventfd;
+	bool ending;
+};
+
+static void push(struct queue *queue, struct work *work)
+{
+	work->next = NULL;
+	*queue->end = work;
+	queue->end = &work->next;
+}
+
+static struct work *pop(struct queue *queue)
+{
+	struct work *work = queue->first;
+	if (work && !(queue->first = work->next))
+		queue->end = &queue->first;
+	return work;
+}
+
+/* The counter of an eventfd does not run full here, so this does not fail. */
+static void notify(const struct workers *workers)
+{
+	ssize_t ignored = write(workers->eventfd, &(uint64_t){1}, sizeof(uint64_t));
+	(void)ignored;
+}
+
+static void *serve(void *argument)
+{
+	struct workers *workers = argument;
+	pthread_mutex_lock(&workers->lock);
+	while (!workers->ending) {
+		struct work *work = pop(&workers->waiting);
+		if (!work) {
+			workers->sleeping++;
+			pthread_cond_wait(&workers->more, &workers->lock);
+			workers->sleeping--;
+			continue;
+		}
+		workers->unbegun--;
+		pthread_mutex_unlock(&workers->lock);
+		work->run(work);
+		pthread_mutex_lock(&workers->lock);
+		push(&workers->back, work);
+		notify(workers);
+	}
+	pthread_mutex_unlock(&workers->lock);
+	return NULL;
+}
+
+/* Signals are for the thread that started the pool. */
+static bool start(struct workers *workers)
+{
+	pthread_attr_t attributes;
+	if (pthread_attr_init(&attributes) != 0)
+		return false;
+	pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	bool started = pthread_create(&workers->threads[workers->started], &attributes, serve,
+			       workers) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	workers->started += started;
+	return started;
+}
+
+int workers_new(unsigned most, int eventfd, struct workers **out)
+{
+	struct workers *workers = calloc(1, sizeof *workers);
+	if (!workers || !(workers->threads = calloc(most, sizeof *workers->threads))) {
+		free(workers);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&workers->lock, NULL);
+	pthread_cond_init(&workers->more, NULL);
+	workers->waiting.end = &workers->waiting.first;
+	workers->back.end = &workers->back.first;
+	workers->most = most;
+	workers->eventfd = eventfd;
+	*out = workers;
+	return 0;
+}
+
+void workers_add(struct workers *workers, struct work *work)
+{
+	pthread_mutex_lock(&workers->lock);
+	if (workers->unbegun >= workers->sleeping && workers->started < workers->most)
+		start(workers);
+	bool alone = workers->started == 0;
+	if (!alone) {
+		push(&workers->waiting, work);
+		workers->unbegun++;
+		pthread_cond_signal(&workers->more);
+	}
+	pthread_mutex_unlock(&workers->lock);
+	if (!alone)
+		return;
+	work->run(work);
+	push(&workers->back, work);
+	notify(workers);
+}
+
+struct work *workers_take(struct workers *workers)
+{
+	pthread_mutex_lock(&workers->lock);
+	struct work *first = workers->back.first;
+	workers->back.first = NULL;
+	workers->back.end = &workers->back.first;
+	pthread_mutex_unlock(&workers->lock);
+	return first;
+}
+
+void workers_free(struct workers *workers)
+{
+	if (!workers)
+		return;
+	pthread_mutex_lock(&workers->lock);
+	workers->ending = true;
+	pthread_cond_broadcast(&workers->more);
+	pthread_mutex_unlock(&workers->lock);
+	for (unsigned i = 0; i < workers->started; i++)
+		pthread_join(workers->threads[i], NULL);
+	pthread_cond_destroy(&workers->more);
+	pthread_mutex_destroy(&workers->lock);
+	free(workers->threads);
+	free(workers);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads for what blocks. They are started when there is work for them, and end with the pool. */
+#ifndef BLOCK_WORKERS_H
+#define BLOCK_WORKERS_H
+
+/* A piece of work. Belongs to the caller, and stays where it is until it has come back. */
+struct work {
+	void (*run)(struct work *work); /* in a thread of the pool */
+	struct work *next;              /* the pool's, and the caller's once it is back */
+};
+
+struct workers;
+
+/* A pool of at most most threads, which signals the eventfd when work has come back. -errno. */
+int workers_new(unsigned most, int eventfd, struct workers **workers);
+/* Work is begun in the order in which it came; a pool without a free thread keeps it. When not even
+ * one thread can be started it is done on the spot. */
+void workers_add(struct workers *workers, struct work *work);
+/* All that has come back since the last call, in a list, the oldest first; NULL for none. */
+struct work *workers_take(struct workers *workers);
+/* Waits for the work that is being done; what has not begun is dropped. NULL is fine. */
+void workers_free(struct workers *workers);
+
+#endif

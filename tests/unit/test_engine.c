@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine against a model: a device in memory whose answers are cut up at random, that makes one
+ * wait, that fails and reads short, by io_uring and by threads. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "block/engine.h"
+#include "tap.h"
+
+#define SIZE     ((uint64_t)1 << 20)
+#define SECTOR   512
+#define SECTORS  (SIZE / SECTOR)
+#define REQUESTS 64
+#define MOST     20000 /* bytes of one request */
+
+/* A device over a memfd: sectors are data, zeros, or data to be waited for the first time. */
+struct patchwork {
+	struct block_device device;
+	int fd;
+	_Atomic uint8_t kind[SECTORS];
+	_Atomic int held, put_result, ready_result;
+	int flushes, commits;
+};
+
+static int patchwork_map(struct block_device *device, uint64_t offset, uint64_t length,
+	struct block_extent *extents, unsigned most)
+{
+	struct patchwork *p = (struct patchwork *)device;
+	unsigned count = 0;
+	while (length && count < most) {
+		uint64_t sector = offset / SECTOR, part = SECTOR - offset % SECTOR;
+		part = part < length ? part : length;
+		extents[count] = (struct block_extent){.kind = p->kind[sector],
+			.fd = p->fd,
+			.offset = offset,
+			.length = part,
+			.source = (uint32_t)sector,
+			.held = p->kind[sector] == BLOCK_DATA};
+		p->held += extents[count].held;
+		if (extents[count++].kind == BLOCK_WAIT)
+			break;
+		offset += part;
+		length -= part;
+	}
+	return (int)count;
+}
+
+static int patchwork_ready(struct block_device *device, const struct block_extent *extent)
+{
+	struct patchwork *p = (struct patchwork *)device;
+	usleep(200);
+	p->kind[extent->source] = BLOCK_DATA;
+	return p->ready_result;
+}
+
+static int patchwork_put(struct block_device *device, const struct block_extent *extent)
+{
+	struct patchwork *p = (struct patchwork *)device;
+	(void)extent;
+	p->held--;
+	return p->put_result;
+}
+
+static int patchwork_prepare(struct block_device *device, uint64_t offset, uint64_t length,
+	struct block_extent *extents, unsigned most)
+{
+	struct patchwork *p = (struct patchwork *)device;
+	(void)most;
+	extents[0] = (struct block_extent){.kind = BLOCK_DATA,
+		.fd = p->fd,
+		.offset = offset,
+		.length = length > 3000 ? 3000 : length};
+	return 1;
+}
+
+static int patchwork_commit(struct block_device *device, uint64_t offset, uint64_t length)
+{
+	struct patchwork *p = (struct patchwork *)device;
+	for (uint64_t i = offset / SECTOR; i < (offset + length + SECTOR - 1) / SECTOR; i++)
+		p->kind[i] = BLOCK_DATA;
+	p->commits++;
+	return 0;
+}
+
+static int patchwork_flush(struct block_device *device)
+{
+	((struct patchwork *)device)->flushes++;
+	usleep(1000);
+	return 0;
+}
+
+static int patchwork_discard(struct block_device *device, uint64_t offset, uint64_t length)
+{
+	struct patchwork *p = (struct patchwork *)device;
+	for (uint64_t i = offset / SECTOR; i < (offset + length) / SECTOR; i++)
+		p->kind[i] = BLOCK_ZERO;
+	return 0;
+}
+
+static const struct block_ops patchwork_ops = {
+	.name = "patchwork",
+	.map = patchwork_map,
+	.ready = patchwork_ready,
+	.put = patchwork_put,
+	.prepare_write = patchwork_prepare,
+	.commit_write = patchwork_commit,
+	.flush = patchwork_flush,
+	.discard = patchwork_discard,
+};
+
+static uint8_t model[SIZE];
+
+static void patchwork_make(struct patchwork *p)
+{
+	*p = (struct patchwork){.device = {.ops = &patchwork_ops, .size = SIZE}};
+	p->fd = memfd_create("patchwork", MFD_CLOEXEC);
+	for (uint64_t i = 0; i < SIZE; i++)
+		model[i] = (uint8_t)rand();
+	REQUIRE(write(p->fd, model, SIZE) == (ssize_t)SIZE);
+	for (uint64_t i = 0; i < SECTORS; i++) {
+		p->kind[i] = (uint8_t)(rand() % 3);
+		if (p->kind[i] == BLOCK_ZERO)
+			memset(model + i * SECTOR, 0, SECTOR);
+	}
+}
+
+static void all_data(struct patchwork *p)
+{
+	for (uint64_t i = 0; i < SECTORS; i++)
+		p->kind[i] = BLOCK_DATA;
+}
+
+struct asked {
+	struct block_request request;
+	struct iovec vector[12];
+	uint8_t *memory;
+	int result;
+	bool done;
+};
+
+static void answered(struct block_request *request, int result)
+{
+	struct asked *asked = (struct asked *)request;
+	asked->result = result;
+	asked->done = true;
+}
+
+/* A request over memory cut at random into at most 12 pieces. */
+static void ask(struct engine *engine, struct asked *asked, enum block_operation operation,
+	uint64_t offset, uint64_t length)
+{
+	unsigned pieces = 1 + (unsigned)rand() % 12;
+	uint64_t at = 0;
+	asked->done = false;
+	for (unsigned i = 0; i < pieces; i++) {
+		uint64_t part = i + 1 == pieces ? length - at
+						: (uint64_t)rand() % (length - at + 1);
+		asked->vector[i] = (struct iovec){asked->memory + at, part};
+		at += part;
+	}
+	asked->request = (struct block_request){.operation = operation,
+		.offset = offset,
+		.length = length,
+		.vector = asked->vector,
+		.vector_count = pieces,
+		.durable = operation == BLOCK_WRITE && rand() % 4 == 0,
+		.done = answered};
+	engine_submit(engine, &asked->request);
+}
+
+static struct asked asked[REQUESTS];
+
+static void reads_are_the_model(bool no_ring)
+{
+	struct patchwork p;
+	struct engine *engine;
+	struct ramet_error err = {0};
+	patchwork_make(&p);
+	const struct engine_options options = {.depth = 7, .workers = 3, .no_ring = no_ring};
+	REQUIRE(engine_new(&p.device, &options, &engine, &err) == 0);
+	bool same = true;
+	for (int round = 0; round < 40; round++) {
+		for (int i = 0; i < REQUESTS; i++) {
+			uint64_t length = 1 + (uint64_t)rand() % MOST;
+			ask(engine, &asked[i], BLOCK_READ, (uint64_t)rand() % (SIZE - length),
+				length);
+		}
+		engine_drain(engine);
+		for (int i = 0; i < REQUESTS; i++) {
+			const struct block_request *r = &asked[i].request;
+			same = same && asked[i].done && asked[i].result == 0 &&
+			       memcmp(asked[i].memory, model + r->offset, r->length) == 0;
+		}
+	}
+	CHECK(same);
+	CHECK_EQ(p.held, 0);
+	engine_free(engine);
+	close(p.fd);
+}
+
+static void writes_stay(bool no_ring)
+{
+	struct patchwork p;
+	struct engine *engine;
+	struct ramet_error err = {0};
+	patchwork_make(&p);
+	const struct engine_options options = {.depth = 5, .workers = 2, .no_ring = no_ring};
+	REQUIRE(engine_new(&p.device, &options, &engine, &err) == 0);
+	bool good = true;
+	/* Each has its own part of the device: what overlaps has no order. */
+	const uint64_t part = SIZE / REQUESTS;
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < REQUESTS; i++) {
+			uint64_t offset = (uint64_t)i * part + (uint64_t)(rand() % 8) * SECTOR;
+			uint64_t length = SECTOR * (1 + (uint64_t)rand() % 16);
+			int what = rand() % 4;
+			if (what == 0) {
+				memset(model + offset, 0, length);
+				ask(engine, &asked[i], BLOCK_DISCARD, offset, length);
+				continue;
+			}
+			for (uint64_t at = 0; at < length; at++)
+				model[offset + at] = asked[i].memory[at] = (uint8_t)rand();
+			ask(engine, &asked[i], BLOCK_WRITE, offset, length);
+		}
+		engine_drain(engine);
+		for (int i = 0; i < REQUESTS; i++)
+			good = good && asked[i].result == 0;
+	}
+	CHECK(good);
+	struct asked all = {.memory = malloc(SIZE)};
+	ask(engine, &all, BLOCK_READ, 0, SIZE);
+	engine_drain(engine);
+	CHECK(all.result == 0 && memcmp(all.memory, model, SIZE) == 0);
+	free(all.memory);
+	engine_free(engine);
+	close(p.fd);
+}
+
+static void flushes_are_shared(void)
+{
+	struct patchwork p;
+	struct engine *engine;
+	struct ramet_error err = {0};
+	patchwork_make(&p);
+	REQUIRE(engine_new(&p.device, &(struct engine_options){0}, &engine, &err) == 0);
+	for (int i = 0; i < REQUESTS; i++)
+		ask(engine, &asked[i], BLOCK_FLUSH, 0, 0);
+	engine_drain(engine);
+	for (int i = 0; i < REQUESTS; i++)
+		CHECK(asked[i].done && asked[i].result == 0);
+	CHECK_EQ(p.flushes, 2); /* the first one's, and one for all that came meanwhile */
+	engine_free(engine);
+	close(p.fd);
+}
+
+static void failures_reach_their_requests(bool no_ring)
+{
+	struct patchwork p;
+	struct engine *engine;
+	struct ramet_error err = {0};
+	patchwork_make(&p);
+	const struct engine_options options = {.depth = 4, .no_ring = no_ring};
+	REQUIRE(engine_new(&p.device, &options, &engine, &err) == 0);
+	ask(engine, &asked[0], BLOCK_READ, SIZE - 10, 11);
+	CHECK_EQ(asked[0].result, -EINVAL);
+	ask(engine, &asked[0], BLOCK_WRITE, SIZE, 512);
+	CHECK_EQ(asked[0].result, -ENOSPC);
+	ask(engine, &asked[0], BLOCK_READ, UINT64_MAX - 3, 8);
+	CHECK_EQ(asked[0].result, -EINVAL);
+	all_data(&p);
+	p.put_result = -ESTALE;
+	ask(engine, &asked[0], BLOCK_READ, 0, MOST);
+	engine_drain(engine);
+	CHECK_EQ(asked[0].result, -ESTALE);
+	p.put_result = 0;
+	p.ready_result = -ETIMEDOUT;
+	p.kind[3] = BLOCK_WAIT;
+	for (int i = 0; i < 20; i++)
+		ask(engine, &asked[i], BLOCK_READ, 0, MOST);
+	engine_drain(engine);
+	CHECK_EQ(asked[0].result, -ETIMEDOUT);
+	/* The file became shorter than the device. */
+	REQUIRE(ftruncate(p.fd, SIZE / 2 + 100) == 0);
+	all_data(&p);
+	ask(engine, &asked[0], BLOCK_READ, SIZE / 2, 512);
+	ask(engine, &asked[1], BLOCK_READ, SIZE / 2 - 512, 512);
+	engine_drain(engine);
+	CHECK_EQ(asked[0].result, -EIO);
+	CHECK_EQ(asked[1].result, 0);
+	CHECK_EQ(p.held, 0);
+	p.device.read_only = true;
+	ask(engine, &asked[0], BLOCK_WRITE, 0, 512);
+	CHECK_EQ(asked[0].result, -EROFS);
+	engine_free(engine);
+	close(p.fd);
+}
+
+static void a_file_is_a_device(void)
+{
+	struct ramet_error err = {0};
+	struct block_device *device;
+	struct engine *engine;
+	char path[] = "/tmp/ramet-engine-XXXXXX";
+	int fd = mkstemp(path);
+	REQUIRE(fd >= 0 && unlink(path) == 0 && ftruncate(fd, 100000) == 0);
+	REQUIRE(block_file_open(fd, false, &device, &err) == 0);
+	CHECK_EQ(device->size, 99840);
+	REQUIRE(engine_new(device, &(struct engine_options){0}, &engine, &err) == 0);
+	memset(asked[0].memory, 7, 4096);
+	ask(engine, &asked[0], BLOCK_WRITE, 4096, 4096);
+	engine_drain(engine);
+	ask(engine, &asked[1], BLOCK_READ, 4096, 4096);
+	engine_drain(engine);
+	CHECK(asked[1].result == 0 && asked[1].memory[4095] == 7);
+	ask(engine, &asked[0], BLOCK_DISCARD, 4096, 4096);
+	ask(engine, &asked[2], BLOCK_FLUSH, 0, 0);
+	engine_drain(engine);
+	CHECK_EQ(asked[2].result, 0);
+	ask(engine, &asked[1], BLOCK_READ, 4096, 4096);
+	engine_drain(engine);
+	CHECK(asked[0].result == -EOPNOTSUPP || asked[1].memory[4095] == 0);
+	engine_free(engine);
+	block_close(device);
+}
+
+static void seed(void)
+{
+	static bool seeded;
+	if (!seeded)
+		srand(tap_seed());
+	seeded = true;
+	for (int i = 0; i < REQUESTS; i++)
+		asked[i].memory = asked[i].memory ? asked[i].memory : malloc(MOST);
+}
+
+static void reads_by_ring(void)
+{
+	seed();
+	reads_are_the_model(false);
+}
+
+static void reads_by_threads(void)
+{
+	seed();
+	reads_are_the_model(true);
+}
+
+static void writes_by_ring(void)
+{
+	seed();
+	writes_stay(false);
+}
+
+static void writes_by_threads(void)
+{
+	seed();
+	writes_stay(true);
+}
+
+static void failures_by_ring(void)
+{
+	seed();
+	failures_reach_their_requests(false);
+}
+
+static void failures_by_threads(void)
+{
+	seed();
+	failures_reach_their_requests(true);
+}
+
+TEST_MAIN({"reads answer what the device has, by io_uring", reads_by_ring},
+	{"reads answer what the device has, by threads", reads_by_threads},
+	{"what was written and discarded stays so, by io_uring", writes_by_ring},
+	{"what was written and discarded stays so, by threads", writes_by_threads},
+	{"flushes that come together are one", flushes_are_shared},
+	{"a failure reaches the request that it is of, by io_uring", failures_by_ring},
+	{"a failure reaches the request that it is of, by threads", failures_by_threads},
+	{"a file is a device", a_file_is_a_device})
