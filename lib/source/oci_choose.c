@@ -206,6 +206,16 @@ static int refuse_empty(const struct choice *choice, struct ramet_error *err)
 		choice->layout->place, other);
 }
 
+/* Tools leave an entry in the index twice, now and then. */
+static bool are_one(const struct choice *choice)
+{
+	const struct oci_descriptor *first = choice->manifests.items;
+	for (size_t i = 1; i < choice->manifests.count; i++)
+		if (!digest_equal(&first->digest, &first[i].digest))
+			return false;
+	return true;
+}
+
 /* The best match, and of equal ones the first, as the specification asks. */
 static int pick(const struct choice *choice, struct oci_descriptor *chosen, bool *named,
 	struct ramet_error *err)
@@ -223,8 +233,7 @@ static int pick(const struct choice *choice, struct oci_descriptor *chosen, bool
 	}
 	*named = best != NULL;
 	/* One manifest alone is the image: its configuration says for what. */
-	if (!best && choice->manifests.count == 1 &&
-		!(choice->nested && choice->manifests.items[0].platform.os))
+	if (!best && are_one(choice) && !(choice->nested && choice->manifests.items[0].platform.os))
 		best = choice->manifests.items;
 	if (!best)
 		return refuse_platform(choice, err);
