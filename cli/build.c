@@ -16,7 +16,7 @@ struct build_options {
 };
 
 static const struct option_spec options[] = {
-	OPTION(STRING, struct build_options, format, "format", "squashfs|erofs|ext4",
+	OPTION(STRING, struct build_options, format, "format", CLI_FORMATS,
 		"the image's format (default: by the image's name, then squashfs)"),
 	OPTION(STRING, struct build_options, compression, "compression", "WORD[:LEVEL]",
 		"squashfs: gzip, xz, lz4 or zstd (default zstd:3)"),
@@ -37,12 +37,6 @@ static const struct option_spec options[] = {
 		"which of an image for many (default: this host's)"),
 	OPTION_END,
 };
-
-static bool ends_with(const char *text, const char *end)
-{
-	size_t length = strlen(text), end_length = strlen(end);
-	return length > end_length && strcmp(text + length - end_length, end) == 0;
-}
 
 static void note(void *ctx, const char *sentence)
 {
@@ -91,15 +85,6 @@ static void print_line(const struct ramet_build_options *build,
 			(unsigned long long)result->omitted_xattrs, format);
 }
 
-static const char *choose_format(const struct build_options *given, const char *output)
-{
-	if (given->format)
-		return given->format;
-	return ends_with(output, ".ext4")    ? "ext4"
-	       : ends_with(output, ".erofs") ? "erofs"
-					     : "squashfs";
-}
-
 static int build(struct invocation *inv, const struct binds *binds, struct ramet_error *err)
 {
 	const struct build_options *given = inv->options;
@@ -123,7 +108,7 @@ static int build(struct invocation *inv, const struct binds *binds, struct ramet
 		.progress = cli_progress_start(&progress, inv),
 		.progress_ctx = &progress,
 	};
-	wanted.format = choose_format(given, wanted.output);
+	wanted.format = cli_format_choose(given->format, wanted.output);
 	/* A file size limit is to end in a sentence, not in a signal. */
 	signal(SIGXFSZ, SIG_IGN);
 	struct ramet_build_result result;

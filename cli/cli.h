@@ -99,6 +99,11 @@ ramet_progress_fn cli_progress_start(
 	struct cli_progress *progress, const struct invocation *invocation);
 void cli_progress_end(struct cli_progress *progress);
 
+/* The formats that --format takes, and the one to write: what was given, or what image's name (NULL:
+ * none) ends in, or squashfs. Static, or given. */
+#define CLI_FORMATS "squashfs|erofs|ext4"
+const char *cli_format_choose(const char *given, const char *image);
+
 extern const struct command *const commands[]; /* ended by NULL */
 extern const struct command command_build, command_prepare, command_fork, command_run, command_diff,
 	command_config, command_ls, command_show, command_rm, command_doctor, command_help,

@@ -16,7 +16,7 @@ struct prepare_options {
 };
 
 static const struct option_spec options[] = {
-	OPTION(STRING, struct prepare_options, format, "format", "squashfs|ext4",
+	OPTION(STRING, struct prepare_options, format, "format", CLI_FORMATS,
 		"the image's format (default: by the image's name, then squashfs)"),
 	OPTION(STRING, struct prepare_options, compression, "compression", "WORD[:LEVEL]",
 		"squashfs: gzip, xz, lz4 or zstd (default zstd:3)"),
@@ -55,14 +55,6 @@ static int print_text(const char *json, const struct ramet_build_result *result)
 	return EXIT_OK;
 }
 
-static const char *choose_format(const struct prepare_options *given, const char *image)
-{
-	const char *dot = image ? strrchr(image, '.') : NULL;
-	return given->format                      ? given->format
-	       : dot && strcmp(dot, ".ext4") == 0 ? "ext4"
-						  : "squashfs";
-}
-
 static int prepare(struct invocation *inv, const struct binds *binds, struct ramet_error *err)
 {
 	const struct prepare_options *given = inv->options;
@@ -71,7 +63,7 @@ static int prepare(struct invocation *inv, const struct binds *binds, struct ram
 	const struct ramet_build_options build = {
 		.source = inv->arguments[0],
 		.output = image,
-		.format = choose_format(given, image),
+		.format = cli_format_choose(given->format, image),
 		.compression = given->compression,
 		.binds = binds->items,
 		.bind_count = binds->count,
