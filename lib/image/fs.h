@@ -68,6 +68,7 @@ struct fs;
 
 struct fs_ops {
 	const char *format; /* "squashfs", "erofs", "ext4", "overlay" */
+	const char *format; /* "squashfs", "ext4", "erofs", "overlay", "stack" */
 	int (*root)(struct fs *fs, fs_ref *root, struct ramet_error *err);
 	int (*stat)(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_error *err);
 	/* All entries of a directory. A whole directory is held in memory, bounded by the reader's
@@ -91,6 +92,8 @@ struct fs_ops {
 	 */
 	bool (*same)(struct fs *fs, fs_ref ref, struct fs *other, fs_ref other_ref);
 	void (*close)(struct fs *fs);
+	/* A merged view: the attributes that overlayfs keeps its notes in are not shown. */
+	bool hides_overlay;
 };
 
 /* Every view starts with this. */
