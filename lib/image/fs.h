@@ -67,8 +67,7 @@ struct fs_extent {
 struct fs;
 
 struct fs_ops {
-	const char *format; /* "squashfs", "erofs", "ext4", "overlay" */
-	const char *format; /* "squashfs", "ext4", "erofs", "overlay", "stack" */
+	const char *format; /* "squashfs", "erofs", "ext4", "overlay", "merged" */
 	int (*root)(struct fs *fs, fs_ref *root, struct ramet_error *err);
 	int (*stat)(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_error *err);
 	/* All entries of a directory. A whole directory is held in memory, bounded by the reader's
