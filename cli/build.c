@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "base/chain_word.h"
 #include "cli/binds.h"
+#include "cli/built.h"
 #include "cli/cli.h"
 
 struct build_options {
 	const char *format, *compression, *platform;
 	struct string_list layers, binds;
+	const char *parent;
 	uint64_t size;
-	bool dedupe, init;
+	bool dedupe, init, compare_content;
 };
 
 static const struct option_spec options[] = {
@@ -31,6 +32,10 @@ static const struct option_spec options[] = {
 		"ext4: the device's size (default: as small as the content allows)"),
 	OPTION(FLAG, struct build_options, dedupe, "dedupe", NULL,
 		"erofs: store equal chunks of files once"),
+	OPTION(STRING, struct build_options, parent, "parent", "IMAGE[+LAYER...]",
+		"write only what differs from IMAGE, as a layer that stands on it"),
+	OPTION(FLAG, struct build_options, compare_content, "compare-content", NULL,
+		"with --parent: compare the bytes of all files, whatever their times"),
 	OPTION(FLAG, struct build_options, init, "init", NULL,
 		"put ramet's guest init at /sbin/overlay-init"),
 	OPTION(STRING, struct build_options, platform, "platform", "OS/ARCH[/VARIANT]",
@@ -44,50 +49,13 @@ static void note(void *ctx, const char *sentence)
 	fprintf(stderr, "ramet build: %s.\n", sentence);
 }
 
-static void print_json(const struct ramet_build_options *build,
-	const struct ramet_build_result *result, const char *format)
-{
-	json_t *object = json_pack("{s:s, s:o?, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}",
-		"format", format, "image", json_string(build->output), "entries",
-		(json_int_t)result->entries, "content_bytes", (json_int_t)result->content_bytes,
-		"bytes_read", (json_int_t)result->bytes_read, "bytes_written",
-		(json_int_t)result->bytes_written, "image_bytes", (json_int_t)result->image_bytes,
-		"omitted_xattrs", (json_int_t)result->omitted_xattrs, "walk_seconds",
-		result->walk_seconds, "write_seconds", result->write_seconds, "sync_seconds",
-		result->sync_seconds);
-	if (!object)
-		return;
-	json_dumpf(object, stdout, JSON_INDENT(2));
-	putchar('\n');
-	json_decref(object);
-}
-
-static void print_line(const struct ramet_build_options *build,
-	const struct ramet_build_result *result, const char *format)
-{
-	char content[32], image[32];
-	double seconds = result->walk_seconds + result->write_seconds + result->sync_seconds;
-	bool plain = strcmp(format, "ext4") == 0;
-	text_size(result->content_bytes, content);
-	text_size(plain ? result->bytes_written : result->image_bytes, image);
-	printf("%s -> %s %s", content, format, image);
-	if (plain)
-		printf(" (a device of %s)", text_size(result->image_bytes, content));
-	else if (result->content_bytes)
-		printf(" (%.1f %%)",
-			100.0 * (double)result->image_bytes / (double)result->content_bytes);
-	if (strcmp(format, "squashfs") == 0)
-		printf(", %s", build->compression ? build->compression : "zstd:3");
-	printf(", %.1f s\n", seconds);
-	if (result->omitted_xattrs)
-		fprintf(stderr,
-			"ramet build: %llu extended attributes were left out: %s cannot hold them.\n",
-			(unsigned long long)result->omitted_xattrs, format);
-}
-
 static int build(struct invocation *inv, const struct binds *binds, struct ramet_error *err)
 {
 	const struct build_options *given = inv->options;
+	_cleanup_chain_word_ struct chain_word parent = {0};
+	int r = given->parent ? chain_word_parse(given->parent, &parent, err) : 0;
+	if (r < 0)
+		return r;
 	const char *output = inv->arguments[1];
 	if (!output && !given->layers.count)
 		return cli_usage(inv, "a SOURCE and an IMAGE are needed");
@@ -104,6 +72,9 @@ static int build(struct invocation *inv, const struct binds *binds, struct ramet
 		.dedupe = given->dedupe,
 		.init = given->init,
 		.platform = given->platform,
+		.parent = parent.base,
+		.parent_layers = parent.layers,
+		.compare_content = given->compare_content,
 		.note = note,
 		.progress = cli_progress_start(&progress, inv),
 		.progress_ctx = &progress,
@@ -112,17 +83,32 @@ static int build(struct invocation *inv, const struct binds *binds, struct ramet
 	/* A file size limit is to end in a sentence, not in a signal. */
 	signal(SIGXFSZ, SIG_IGN);
 	struct ramet_build_result result;
-	int r = ramet_build(inv->store, &wanted, &result, err);
+	r = ramet_build(inv->store, &wanted, &result, err);
 	cli_progress_end(&progress);
 	if (r < 0)
 		return r;
-	(inv->json ? print_json : print_line)(&wanted, &result, wanted.format);
+	char below[256] = "";
+	if (wanted.parent)
+		chain_word_name(wanted.parent, wanted.parent_layers, below, sizeof below);
+	const struct cli_built built = {
+		.command = "build",
+		.image = wanted.output,
+		.format = wanted.format,
+		.compression = wanted.compression,
+		.below = wanted.parent ? below : NULL,
+		.result = &result,
+	};
+	if (inv->json)
+		return cli_print_built_json(&built, NULL);
+	cli_print_built(&built);
 	return EXIT_OK;
 }
 
 static int build_run(struct invocation *inv, struct ramet_error *err)
 {
 	const struct build_options *given = inv->options;
+	if (given->compare_content && !given->parent)
+		return cli_usage(inv, "--compare-content says how to compare with a --parent");
 	struct binds binds;
 	int r = binds_parse(inv, &given->binds, &binds);
 	if (r == 0)

@@ -106,7 +106,7 @@ const char *cli_format_choose(const char *given, const char *image);
 
 extern const struct command *const commands[]; /* ended by NULL */
 extern const struct command command_build, command_prepare, command_fork, command_run, command_diff,
-	command_config, command_ls, command_show, command_rm, command_doctor, command_help,
-	command_completion;
+	command_commit, command_config, command_ls, command_show, command_rm, command_doctor,
+	command_help, command_completion;
 
 #endif

@@ -3,8 +3,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/chain_word.h"
 #include "base/text.h"
-#include "cli/chain.h"
 #include "cli/cli.h"
 #include "cli/json.h"
 
@@ -31,12 +31,12 @@ static double milliseconds_since(const struct timespec *start)
 	       (double)(now.tv_nsec - start->tv_nsec) / 1e6;
 }
 
-static void print_text(const struct ramet_fork_options *options, const struct cli_chain *chain,
+static void print_text(const struct ramet_fork_options *options, const struct chain_word *chain,
 	const struct ramet_fork_result *result, double milliseconds)
 {
 	char size[32], name[1024];
 	text_size(result->size, size);
-	cli_chain_name(chain, name, sizeof name);
+	chain_word_name(chain->base, chain->layers, name, sizeof name);
 	if (options->count)
 		printf("%s-1 .. %s-%u: %u fork%s", options->name, options->name, options->count,
 			options->count, options->count == 1 ? "" : "s");
@@ -51,7 +51,7 @@ static void print_text(const struct ramet_fork_options *options, const struct cl
 		size, result->reason, milliseconds < 10 ? 1 : 0, milliseconds);
 }
 
-static int print_json(const struct ramet_fork_options *options, const struct cli_chain *chain,
+static int print_json(const struct ramet_fork_options *options, const struct chain_word *chain,
 	const struct ramet_fork_result *result, double milliseconds)
 {
 	json_t *names = json_array(), *layers = json_array();
@@ -71,8 +71,8 @@ static int print_json(const struct ramet_fork_options *options, const struct cli
 static int fork_run(struct invocation *inv, struct ramet_error *err)
 {
 	const struct fork_options *given = inv->options;
-	_cleanup_cli_chain_ struct cli_chain chain;
-	int r = cli_chain_parse(inv->arguments[0], &chain, err);
+	_cleanup_chain_word_ struct chain_word chain;
+	int r = chain_word_parse(inv->arguments[0], &chain, err);
 	if (r < 0)
 		return r;
 	const struct ramet_fork_options options = {

@@ -86,6 +86,15 @@ struct ramet_build_options {
 	bool dedupe;          /* erofs: equal chunks of files are stored once */
 	bool init;            /* put ramet's guest init at /sbin/overlay-init */
 	const char *platform; /* "linux/amd64": which of an image for many; NULL: the host's */
+	/* An image file: write only what differs from it, as a layer that stands on it (overlayfs's
+	 * whiteouts); NULL: the whole tree. */
+	const char *parent;
+	/* Image files that stand on parent, as in struct ramet_fork_options; NULL for none. */
+	const char *const *parent_layers;
+	/* With a parent: compare the bytes of all files. Otherwise a file with the size, the time (as
+	 * exact as the parent keeps it) and the attributes that the parent has is taken for
+	 * unchanged, unless the time is later than two seconds before the parent was made. */
+	bool compare_content;
 	/* Told what a user should know, one sentence at a time: what a source was taken for, what was
 	 * skipped. May be NULL. */
 	void (*note)(void *ctx, const char *sentence);
@@ -103,14 +112,18 @@ struct ramet_build_result {
 	double walk_seconds, write_seconds, sync_seconds;
 	uint64_t omitted_xattrs; /* attributes that the format cannot hold (POSIX ACLs in squashfs)
 				    or nobody knows how to keep */
+	/* With a parent: what differs from it; as in struct ramet_diff_result. */
+	uint64_t added, modified, deleted, retyped;
+	uint64_t files_compared; /* with a parent: files whose bytes were compared ... */
+	uint64_t files_by_time;  /* ... and those taken for unchanged by their time */
 };
 
 /*
  * Build an image. store NULL: the image is written but not listed anywhere. The same tree gives
  * the same bytes; the superblock's time is $SOURCE_DATE_EPOCH, or the newest time in the tree that
  * is not in the future.
- * Errors: ENOENT, EACCES, EINVAL (options), ESTALE (a file changed or vanished during the walk),
- * ENOSPC, EFBIG.
+ * Errors: ENOENT, EACCES, EINVAL (options), ESTALE (a file changed or vanished during the walk, or
+ * the parent during the build), ENOSPC, EFBIG; those of ramet_fork for the parent.
  */
 RAMET_API int ramet_build(struct ramet_store *store, const struct ramet_build_options *options,
 	struct ramet_build_result *result, struct ramet_error *err);
@@ -294,6 +307,38 @@ struct ramet_diff_result {
  */
 RAMET_API int ramet_diff(struct ramet_store *store, const struct ramet_diff_options *options,
 	struct ramet_diff_result *result, struct ramet_error *err);
+
+/* ------------------------------------------------------------------------------------------- */
+/* A fork as an image.                                                                          */
+
+struct ramet_commit_options {
+	const char *name;
+	const char *output;      /* the image file; replaced only when the new one is whole */
+	const char *format;      /* as in struct ramet_build_options */
+	const char *compression; /* the same */
+	uint64_t size;           /* the same */
+	/* Write all that the fork holds, as an image that stands on nothing. Otherwise only what the
+	 * fork changed, as a layer that stands on the images that the fork stands on. */
+	bool flatten;
+	ramet_progress_fn progress; /* may be NULL */
+	void *progress_ctx;
+};
+
+struct ramet_commit_result {
+	struct ramet_build_result image; /* added and so on are 0 for a flattened image */
+	bool journal_replayed;           /* as in struct ramet_diff_result */
+};
+
+/*
+ * Seal what a fork holds as an image. The fork may go on afterwards; it and its volume stay as they
+ * are. A fork of the layer over what it stands on, or of the flattened image, sees what this one
+ * sees. The image keeps the read-only paths and the default command of those that the fork stands
+ * on. The volume is parsed in a sandboxed child.
+ * Errors: those of ramet_diff, but for EPIPE; EINVAL (options; a 0/0 character device, which only a
+ * flattened image can hold).
+ */
+RAMET_API int ramet_commit(struct ramet_store *store, const struct ramet_commit_options *options,
+	struct ramet_commit_result *result, struct ramet_error *err);
 
 /* ------------------------------------------------------------------------------------------- */
 /* What this host can do.                                                                       */

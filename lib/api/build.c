@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "api/build.h"
+#include "api/delta.h"
 #include "api/sources.h"
 #include "api/work.h"
 #include "base/cleanup.h"
@@ -24,13 +25,15 @@
 #include "store/store.h"
 
 struct build {
+	struct ramet_store *store; /* may be NULL */
 	const struct ramet_build_options *options;
 	struct ramet_build_result *result;
 	const struct image_format *format;
 	struct outfile output;
 	VECTOR(struct source *) sources; /* each lies on the one before */
 	struct tree *tree;
-	struct stat folder;    /* the output's */
+	struct stat folder; /* the output's */
+	struct delta delta;
 	struct text read_only; /* paths in the image, a line each */
 	struct text process;   /* the default command that the source names (process.h) */
 	const struct work_reports *reports;
@@ -43,6 +46,7 @@ static void build_release(struct build *build)
 	for (size_t i = 0; i < build->sources.count; i++)
 		source_close(build->sources.items[i]);
 	vector_free(&build->sources);
+	delta_close(&build->delta);
 	text_free(&build->read_only);
 	text_free(&build->process);
 }
@@ -79,6 +83,8 @@ static int graft_source_binds(struct build *build, const struct source *source,
 	int r = 0;
 	if (source->read_only)
 		text_append(&build->read_only, "/\n");
+	if (source->read_only_paths)
+		text_append(&build->read_only, source->read_only_paths);
 	for (size_t i = 0; i < source->binds.count && r == 0; i++) {
 		const struct source_bind *bind = &source->binds.items[i];
 		r = graft(build, &(struct ramet_bind){bind->source, bind->target, bind->read_only},
@@ -133,6 +139,7 @@ static int open_source(struct build *build, const char *word, bool layer, struct
 		.layer = layer,
 		.platform = options->platform,
 		.spool_dirfd = build->output.dirfd,
+		.store = build->store,
 		.note = options->note,
 		.note_ctx = options->note_ctx,
 	};
@@ -189,6 +196,27 @@ static int publish(struct build *build, struct ramet_error *err)
 	return r;
 }
 
+/* What counts from here on is the layer. */
+static int keep_changes(struct build *build, struct ramet_error *err)
+{
+	struct delta *delta = &build->delta;
+	struct ramet_build_result *result = build->result;
+	if (!delta->wanted)
+		return 0;
+	int r = delta_read_only(delta, build->tree, &build->read_only, err);
+	if (r == 0)
+		r = delta_make(delta, build->tree, "the new tree", err);
+	if (r < 0)
+		return error_prefix(err, r, "cannot build %s", build->options->output);
+	result->added = delta->figures.added;
+	result->modified = delta->figures.modified;
+	result->deleted = delta->figures.deleted;
+	result->retyped = delta->figures.retyped;
+	result->files_compared = delta->figures.compared;
+	result->files_by_time = delta->figures.timed;
+	return 0;
+}
+
 /* From the opened source to the written image: all that reads what others wrote. */
 static int make_image(void *ctx, const struct work_reports *reports, struct ramet_error *err)
 {
@@ -197,6 +225,8 @@ static int make_image(void *ctx, const struct work_reports *reports, struct rame
 	double start = clock_seconds();
 	build->reports = reports;
 	int r = walk(build, err);
+	if (r == 0)
+		r = keep_changes(build, err);
 	if (r < 0)
 		return r;
 	result->entries = build->tree->entries;
@@ -211,6 +241,9 @@ static int make_image(void *ctx, const struct work_reports *reports, struct rame
 static int run_work(struct build *build, struct ramet_error *err)
 {
 	const struct ramet_build_options *options = build->options;
+	int fds[RAMET_CHAIN_MAX + 1] = {build->output.fd};
+	for (size_t i = 0; i < build->delta.chain.count; i++)
+		fds[i + 1] = build->delta.chain.items[i].fd;
 	VECTOR(const char *) folders = {0};
 	for (size_t i = 0; i < options->bind_count; i++) {
 		const char **folder = vector_push(&folders);
@@ -224,8 +257,10 @@ static int run_work(struct build *build, struct ramet_error *err)
 	const struct work work = {
 		.sources = build->sources.items,
 		.source_count = build->sources.count,
-		.fds = &build->output.fd,
-		.fd_count = 1,
+		.hostile = build->delta.wanted,
+		.what = options->parent,
+		.fds = fds,
+		.fd_count = build->delta.chain.count + 1,
 		.folders = folders.items,
 		.folder_count = folders.count,
 		.reports = {options->progress, options->progress_ctx, options->note,
@@ -254,23 +289,32 @@ static int build_run(struct build *build, struct ramet_error *err)
 			err, errno, "cannot look at the folder of %s", build->options->output);
 	if (r == 0)
 		r = open_sources(build, err);
+	if (r == 0)
+		r = delta_open(&build->delta, build->store, build->options, err);
 	result->walk_seconds = clock_seconds() - start;
 	if (r == 0)
 		r = run_work(build, err);
 	double written = clock_seconds();
+	if (r == 0)
+		r = chain_check_unchanged(&build->delta.chain, "built on", err);
 	if (r == 0)
 		r = publish(build, err);
 	result->sync_seconds = clock_seconds() - written;
 	return r;
 }
 
-/* Into the catalogue. */
-static int enter(const struct build *build, struct ramet_store *store, struct ramet_error *err)
+static int note_image(struct build *build, struct ramet_error *err)
 {
+	int64_t parents[RAMET_CHAIN_MAX];
+	const struct chain *chain = &build->delta.chain;
+	for (size_t i = 0; i < chain->count; i++)
+		parents[i] = chain->items[i].image.id;
 	const struct store_image_facts facts = {.format = build->format->name,
 		.read_only_paths = build->read_only.data,
-		.process = build->process.data};
-	return store_image_add(store, build->options->output, &facts, err);
+		.process = build->process.data,
+		.parents = parents,
+		.parent_count = chain->count};
+	return store_image_add(build->store, build->options->output, &facts, err);
 }
 
 int build_image(struct ramet_store *store, const struct ramet_build_options *options,
@@ -278,10 +322,10 @@ int build_image(struct ramet_store *store, const struct ramet_build_options *opt
 {
 	*result = (struct ramet_build_result){0};
 	__attribute__((cleanup(build_release))) struct build build = {
-		.options = options, .result = result, .output = OUTFILE_NONE};
+		.store = store, .options = options, .result = result, .output = OUTFILE_NONE};
 	int r = build_run(&build, err);
 	if (r == 0 && store)
-		r = enter(&build, store, err);
+		r = note_image(&build, err);
 	if (r == 0 && told) {
 		told->format = build.format->name;
 		told->read_only_paths = TAKE_PTR(build.read_only.data);

@@ -205,3 +205,12 @@ int chain_check_unchanged(const struct chain *chain, const char *doing, struct r
 	}
 	return 0;
 }
+
+int chain_facts(struct ramet_store *store, const struct chain *chain, char **read_only_paths,
+	char **process, struct ramet_error *err)
+{
+	int64_t images[RAMET_CHAIN_MAX];
+	for (size_t i = 0; i < chain->count; i++)
+		images[i] = chain->items[i].image.id;
+	return store_chain_facts(store, images, chain->count, read_only_paths, process, err);
+}

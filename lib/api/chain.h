@@ -33,6 +33,11 @@ void chain_free(struct chain *chain);
 /* -ESTALE unless every file is still what it was when it was opened. doing: "forked", "built on". */
 int chain_check_unchanged(const struct chain *chain, const char *doing, struct ramet_error *err);
 
+/* What the guest mounts read-only of the chain, and its default command: see struct store_fork. The
+ * caller frees both. */
+int chain_facts(struct ramet_store *store, const struct chain *chain, char **read_only_paths,
+	char **process, struct ramet_error *err);
+
 /* Append the chain as `ramet fork` takes it: paths with '+' between, "\+" for a plus in a path.
  * A long chain is cut in its middle. */
 void chain_write(struct text *text, const char *const *paths, size_t count);

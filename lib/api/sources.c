@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "api/image_source.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "source/bundle.h"
@@ -22,6 +23,8 @@ const struct source_kind source_kinds[] = {
 	{"oci", "an OCI image layout: DIR[:REF]", source_open_oci, NULL},
 	{"docker-archive", "an archive of docker save: FILE[:REF] (also without the prefix)",
 		source_open_docker, source_is_docker},
+	{"image", "an image, or a chain of them: BASE+LAYER (also without the prefix)",
+		image_source_open, image_source_is},
 	{"tar", "a tar archive, plain or compressed; - is standard input (also without the prefix)",
 		source_open_tar, source_is_tar},
 	{0},
@@ -79,6 +82,8 @@ int sources_open(const char *word, const struct source_request *request, struct 
 	struct stat st;
 	if (strcmp(word, "-") == 0)
 		return open_by_content(word, request, source, err);
+	if (stat(word, &st) < 0 && errno == ENOENT && strchr(word, '+'))
+		return image_source_open(word, request, source, err);
 	if (stat(word, &st) < 0)
 		return error_errno(err, errno, "cannot open %s", word);
 	if (S_ISDIR(st.st_mode))

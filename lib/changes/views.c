@@ -46,10 +46,10 @@ static int open_volume(const struct views_source *source, struct views *views, s
 	r = find_upper(views->volume, &upper, &found, err);
 	if (r < 0)
 		return r;
-	*now = views->base;
+	*now = views->base.fs;
 	if (!found)
 		return 0;
-	r = overlay_open(views->base, views->volume, upper, &views->merged, err);
+	r = overlay_open(views->base.fs, views->volume, upper, &views->merged, err);
 	*now = views->merged;
 	return r;
 }
@@ -57,16 +57,18 @@ static int open_volume(const struct views_source *source, struct views *views, s
 int views_open(const struct views_source *source, struct views *views, struct ramet_error *err)
 {
 	*views = (struct views){0};
-	int r = source->format->open(source->base_fd, &views->base, err);
-	if (r < 0)
-		return error_prefix(err, r, "%s", source->base_name);
 	struct fs *now = NULL;
-	r = open_volume(source, views, &now, err);
+	int r = stack_open(source->images, source->image_count, &views->base, err);
+	if (r == 0) {
+		r = open_volume(source, views, &now, err);
+		if (r < 0)
+			error_prefix(err, r, "%s", source->volume_name);
+	}
 	if (r < 0) {
 		views_close(views);
-		return error_prefix(err, r, "%s", source->volume_name);
+		return r;
 	}
-	views->old = (struct changes_view){views->base, source->base_name};
+	views->old = (struct changes_view){views->base.fs, source->base_name};
 	views->new = (struct changes_view){now, source->volume_name};
 	return 0;
 }
@@ -75,5 +77,5 @@ void views_close(struct views *views)
 {
 	fs_close(TAKE_PTR(views->merged));
 	fs_close(TAKE_PTR(views->volume));
-	fs_close(TAKE_PTR(views->base));
+	stack_close(&views->base);
 }

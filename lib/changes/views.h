@@ -6,15 +6,16 @@
 #include <stdbool.h>
 
 #include "changes/changes.h"
+#include "image/stack.h"
 
-struct image_format;
 struct range_list;
 
 /* What is known of a fork before anything of it is read. Strings and fds are borrowed. */
 struct views_source {
-	const struct image_format *format; /* of the base */
+	const struct stack_image *images; /* the base, and what stands on it */
+	size_t image_count;
 	bool clone; /* the volume is a clone of the base, not a layer on it */
-	int base_fd, volume_fd;
+	int volume_fd;
 	/* clone: where the volume may differ from the base, NULL when nobody knows */
 	const struct range_list *differences;
 	const char *base_name, *volume_name; /* for messages: "the volume of fork vm-1" */
@@ -22,8 +23,9 @@ struct views_source {
 
 /* Start with {0}. */
 struct views {
-	struct fs *base, *volume, *merged; /* merged: NULL in clone mode and for an unused volume */
-	struct changes_view old, new; /* of the three above; the same when nothing was written */
+	struct stack base;
+	struct fs *volume, *merged;   /* merged: NULL in clone mode and for an unused volume */
+	struct changes_view old, new; /* of those above; the same when nothing was written */
 	bool replayed;                /* the volume's journal had to be replayed */
 };
 

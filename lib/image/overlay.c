@@ -5,6 +5,9 @@
  * merged directory; a file with its metadata above and its content below). Things of the lower tree
  * keep their reference, so that whole subtrees that nobody touched are handed through.
  *
+ * Many layers are overlays on overlays. Eight more bits tell the levels' references apart, and 54
+ * are left for those of an upper tree; no image that is there has larger ones.
+ *
  * As in the kernel's fs/overlayfs/{namei,readdir,util,xattrs}.c: a 0/0 character device in the
  * upper tree hides what is below; a directory that is opaque ("y") is not merged; a redirect names
  * the directory to merge with, from the root of the lower tree or in the directory's own parent;
@@ -32,6 +35,8 @@
 
 static const fs_ref TAG_MASK = 3ULL << 62, TAG_UPPER = 1ULL << 62, TAG_NODE = 2ULL << 62;
 static const fs_ref NO_REF = UINT64_MAX;
+enum { LEVEL_SHIFT = 54, LEVELS_MAX = 256 };
+static const fs_ref OWN_MASK = (1ULL << LEVEL_SHIFT) - 1;
 
 /* What is made of both trees. */
 struct node {
@@ -41,6 +46,7 @@ struct node {
 struct overlay {
 	struct fs fs;
 	struct fs *lower, *upper;
+	fs_ref level;              /* shifted: how many overlays are below */
 	VECTOR(struct node) nodes; /* the first is the root */
 	struct fs_places known;    /* upper reference + 1 -> its node */
 	struct fs_places merged;   /* lower directory + 1 -> the upper one it is merged with */
@@ -55,11 +61,23 @@ struct origin {
 	struct node *node;
 };
 
+/* Whether the reference is of this overlay and not of what is below it. */
+static bool is_own(const struct overlay *o, fs_ref ref)
+{
+	return (ref & TAG_MASK) && (ref & ~(TAG_MASK | OWN_MASK)) == o->level;
+}
+
+static fs_ref upper_ref(const struct overlay *o, fs_ref ref)
+{
+	return TAG_UPPER | o->level | ref;
+}
+
 static int resolve(struct overlay *o, fs_ref ref, struct origin *origin, struct ramet_error *err)
 {
-	fs_ref plain = ref & ~TAG_MASK;
-	*origin = (struct origin){.fs = o->lower, .ref = plain};
-	if ((ref & TAG_MASK) == TAG_NODE) {
+	fs_ref plain = ref & OWN_MASK;
+	*origin = (struct origin){.fs = o->lower, .ref = ref};
+	bool own = is_own(o, ref);
+	if (own && (ref & TAG_MASK) == TAG_NODE) {
 		if (plain >= o->nodes.count)
 			return error_set(err, EINVAL, "the overlay has no node %llu",
 				(unsigned long long)plain);
@@ -70,8 +88,10 @@ static int resolve(struct overlay *o, fs_ref ref, struct origin *origin, struct 
 		origin->data_ref = origin->node->lower;
 		return 0;
 	}
-	if ((ref & TAG_MASK) == TAG_UPPER)
+	if (own) {
 		origin->fs = o->upper;
+		origin->ref = plain;
+	}
 	origin->data_fs = origin->fs;
 	origin->data_ref = origin->ref;
 	return 0;
@@ -83,7 +103,7 @@ static int node_of(
 {
 	const struct fs_place *known = fs_place_find(&o->known, upper + 1);
 	if (known) {
-		*ref = TAG_NODE | known->position;
+		*ref = TAG_NODE | o->level | known->position;
 		return 0;
 	}
 	size_t number = o->nodes.count;
@@ -91,7 +111,7 @@ static int node_of(
 	if (!node || fs_place_claim(&o->known, upper + 1, lower + 1, number) < 0)
 		return error_memory(err);
 	*node = (struct node){.upper = upper, .lower = lower};
-	*ref = TAG_NODE | number;
+	*ref = TAG_NODE | o->level | number;
 	return 0;
 }
 
@@ -164,7 +184,7 @@ static int merge_dir(struct merge *m, struct fs_entry *entry, const struct fs_xa
 {
 	const struct fs_xattr *redirect = fs_xattrs_find(xattrs, PREFIX OVERLAY_REDIRECT);
 	fs_ref upper = entry->ref, lower;
-	entry->ref = TAG_UPPER | upper;
+	entry->ref = upper_ref(m->o, upper);
 	if (is_opaque(xattrs))
 		return 0;
 	int r = check_redirect(redirect, entry->name, m->err);
@@ -189,7 +209,7 @@ static int merge_file(struct merge *m, struct fs_entry *entry, const struct fs_x
 {
 	const struct fs_xattr *redirect = fs_xattrs_find(xattrs, PREFIX OVERLAY_REDIRECT);
 	fs_ref upper = entry->ref, lower;
-	entry->ref = TAG_UPPER | upper;
+	entry->ref = upper_ref(m->o, upper);
 	if (!fs_xattrs_find(xattrs, PREFIX OVERLAY_METACOPY))
 		return 0;
 	int r = check_redirect(redirect, entry->name, m->err);
@@ -219,13 +239,15 @@ static int merge_entry(struct merge *m, struct fs_entry *entry, bool *hidden)
 	struct fs *upper = m->o->upper;
 	struct fs_stat stat;
 	*hidden = false;
+	if (entry->ref > OWN_MASK)
+		return error_set(m->err, EFBIG, "a layer is too large to be one of many");
 	int r = upper->ops->stat(upper, entry->ref, &stat, m->err);
 	if (r < 0)
 		return r;
 	entry->type = stat.mode & S_IFMT;
 	if (!S_ISDIR(stat.mode) && !S_ISREG(stat.mode)) {
 		*hidden = S_ISCHR(stat.mode) && stat.rdev_major == 0 && stat.rdev_minor == 0;
-		entry->ref |= TAG_UPPER;
+		entry->ref = upper_ref(m->o, entry->ref);
 		return 0;
 	}
 	_cleanup_xattrs_ struct fs_xattrs xattrs = {0};
@@ -305,7 +327,7 @@ static int overlay_list(
 
 static int overlay_root(struct fs *fs, fs_ref *root, struct ramet_error *err)
 {
-	*root = TAG_NODE;
+	*root = TAG_NODE | ((struct overlay *)fs)->level;
 	return 0;
 }
 
@@ -317,7 +339,7 @@ static int overlay_stat(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct 
 	if (r == 0)
 		r = origin.fs->ops->stat(origin.fs, origin.ref, stat, err);
 	if (r == 0 && origin.fs == o->upper)
-		stat->inode |= TAG_UPPER;
+		stat->inode |= TAG_UPPER | o->level;
 	return r;
 }
 
@@ -361,7 +383,13 @@ static int overlay_xattrs(
 	_cleanup_xattrs_ struct fs_xattrs all = {0};
 	if (r == 0)
 		r = origin.fs->ops->xattrs(origin.fs, origin.ref, &all, err);
-	if (r < 0)
+	/* An overlay below has taken away and given back what there was already. */
+	bool done = r == 0 && origin.fs->ops == fs->ops;
+	if (done) {
+		*xattrs = all;
+		all = (struct fs_xattrs){0};
+	}
+	if (r < 0 || done)
 		return r;
 	_cleanup_xattr_list_ fs_xattr_list list = {0};
 	for (size_t i = 0; i < all.count && r == 0; i++) {
@@ -386,7 +414,7 @@ static bool overlay_same(struct fs *fs, fs_ref ref, struct fs *other, fs_ref oth
 	struct overlay *o = (struct overlay *)fs;
 	if (other == fs)
 		return ref == other_ref;
-	if (ref & TAG_MASK)
+	if (is_own(o, ref))
 		return false;
 	if (other == o->lower)
 		return ref == other_ref;
@@ -425,6 +453,10 @@ int overlay_open(struct fs *lower, struct fs *upper, fs_ref upper_root, struct f
 	o->fs.ops = &overlay_ops;
 	o->lower = lower;
 	o->upper = upper;
+	if (lower->ops == &overlay_ops)
+		o->level = ((struct overlay *)lower)->level + (1ULL << LEVEL_SHIFT);
+	if (o->level >> LEVEL_SHIFT >= LEVELS_MAX)
+		return error_set(err, E2BIG, "there are more than %d layers", LEVELS_MAX);
 	fs_ref lower_root, root;
 	int r = lower->ops->root(lower, &lower_root, err);
 	if (r == 0)

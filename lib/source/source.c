@@ -27,6 +27,7 @@ void source_release(struct source *source)
 	vector_free(&source->folders);
 	vector_free(&source->binds);
 	free(source->place);
+	free(source->read_only_paths);
 	free(source->process);
 }
 

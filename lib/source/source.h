@@ -28,6 +28,7 @@ struct source_options {
 struct source;
 
 /* What open is told beside the place. */
+struct ramet_store;
 struct source_request {
 	bool layer;           /* it is laid over others: a folder is a layer of an overlay */
 	const char *platform; /* "linux/amd64", or NULL: the host's */
@@ -36,6 +37,7 @@ struct source_request {
 	/* The place is open already, here, and can be read anywhere: reel_open() takes it. NULL: it is
 	 * not. */
 	const int *opened;
+	struct ramet_store *store; /* what is known of images; NULL: nothing */
 	/* Told what a user should know: what was taken for what, what was skipped. May be NULL. */
 	void (*note)(void *ctx, const char *sentence);
 	void *note_ctx;
@@ -70,7 +72,9 @@ struct source {
 	VECTOR(char *) folders;
 	VECTOR(struct source_bind) binds;
 	bool read_only; /* the guest is to see the root read-only */
-	char *process;  /* JSON of the default command that the source names (process.h), or NULL */
+	/* In what walk takes in, that the guest mounts read-only: absolute, one a line; or NULL. */
+	char *read_only_paths;
+	char *process; /* JSON of the default command that the source names (process.h), or NULL */
 };
 void source_init(struct source *source, const struct source_ops *ops);
 void source_release(struct source *source);

@@ -43,28 +43,6 @@ void store_fork_free(struct store_fork *fork)
 	*fork = (struct store_fork){0};
 }
 
-/* A layer's maker knew all that is below it, so its list of read-only paths is the whole one; one
- * of which nobody knows what it was made for only adds to it. */
-static int take_layer_facts(struct store_fork *fork, sqlite3_stmt *row)
-{
-	const char *paths = (const char *)sqlite3_column_text(row, LAYER_COLUMN_COUNT);
-	const char *process = (const char *)sqlite3_column_text(row, LAYER_COLUMN_COUNT + 1);
-	bool has_parents = sqlite3_column_int(row, LAYER_COLUMN_COUNT + 2);
-	if (!paths || !process)
-		return -ENOMEM;
-	_cleanup_text_ struct text all = {0};
-	text_append(&all, has_parents ? "" : fork->read_only_paths);
-	text_append(&all, paths);
-	char *kept = *process ? strdup(process) : TAKE_PTR(fork->process);
-	free(fork->process);
-	fork->process = kept;
-	if (all.failed || !kept)
-		return -ENOMEM;
-	free(fork->read_only_paths);
-	fork->read_only_paths = TAKE_PTR(all.data);
-	return 0;
-}
-
 static int read_layers(struct reader *reader, struct store_fork *fork, struct ramet_error *err)
 {
 	int r = 0;
@@ -81,7 +59,8 @@ static int read_layers(struct reader *reader, struct store_fork *fork, struct ra
 	sqlite3_bind_int64(reader->layers, 1, fork->id);
 	while ((r = catalogue_step(reader->store, reader->layers, err)) > 0) {
 		r = store_layer_push(&fork->layers, reader->layers, err);
-		if (r == 0 && take_layer_facts(fork, reader->layers) < 0)
+		if (r == 0 && store_layer_facts(&fork->read_only_paths, &fork->process,
+				      reader->layers, LAYER_COLUMN_COUNT) < 0)
 			r = error_memory(err);
 		if (r < 0)
 			break;

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "store/catalogue.h"
 
@@ -238,6 +239,52 @@ int store_images_list(
 	if (r < 0)
 		store_images_free(images);
 	return r;
+}
+
+/* A layer's maker knew all that is below it, so its list of read-only paths is the whole one; one
+ * of which nobody knows what it was made for only adds to it. */
+int store_layer_facts(char **read_only_paths, char **process, sqlite3_stmt *row, int first)
+{
+	const char *paths = (const char *)sqlite3_column_text(row, first);
+	const char *command = (const char *)sqlite3_column_text(row, first + 1);
+	bool has_parents = sqlite3_column_int(row, first + 2);
+	if (!paths || !command)
+		return -ENOMEM;
+	_cleanup_text_ struct text all = {0};
+	text_append(&all, has_parents ? "" : *read_only_paths);
+	text_append(&all, paths);
+	if (all.failed || (*command && replace(process, command) < 0))
+		return -ENOMEM;
+	free(*read_only_paths);
+	*read_only_paths = TAKE_PTR(all.data);
+	return 0;
+}
+
+int store_chain_facts(struct ramet_store *store, const int64_t *images, size_t count,
+	char **read_only_paths, char **process, struct ramet_error *err)
+{
+	_cleanup_free_ char *paths = strdup("");
+	_cleanup_free_ char *command = strdup("");
+	_cleanup_statement_ sqlite3_stmt *query = NULL;
+	if (!paths || !command)
+		return error_memory(err);
+	int r = catalogue_prepare(store, &query, err,
+		"SELECT read_only_paths, process, EXISTS (SELECT 1 FROM image_parent WHERE image = id)"
+		" FROM image WHERE id = ?",
+		"");
+	for (size_t i = 0; i < count && r == 0; i++) {
+		sqlite3_reset(query);
+		sqlite3_bind_int64(query, 1, images[i]);
+		r = catalogue_step(store, query, err);
+		if (r > 0)
+			r = store_layer_facts(&paths, &command, query, 0) < 0 ? error_memory(err)
+									      : 0;
+	}
+	if (r < 0)
+		return r;
+	*read_only_paths = TAKE_PTR(paths);
+	*process = TAKE_PTR(command);
+	return 0;
 }
 
 void store_layers_free(struct store_layers *layers)

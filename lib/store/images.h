@@ -37,6 +37,11 @@ int store_image_set_digest(struct ramet_store *store, struct store_image *image,
 int store_image_parents(struct ramet_store *store, int64_t image, struct store_layers *parents,
 	struct ramet_error *err);
 
+/* What a fork of these images, the base first, would have for read_only_paths and process (struct
+ * store_fork). The caller frees both. */
+int store_chain_facts(struct ramet_store *store, const int64_t *images, size_t count,
+	char **read_only_paths, char **process, struct ramet_error *err);
+
 /* Every image in the catalogue. One whose file is gone and that no fork and no layer stands on is
  * forgotten. */
 struct store_images {
@@ -60,6 +65,8 @@ const char *store_image_state(const char *path, int64_t size, int64_t mtime_ns, 
 #define LAYER_COLUMNS "i.id, i.path, i.format, i.digest, i.size, i.mtime_ns, i.inode"
 enum { LAYER_COLUMN_COUNT = 7 };
 struct sqlite3_stmt;
+/* Put what a layer says on what is known of those below it: read_only_paths and process grow. */
+int store_layer_facts(char **read_only_paths, char **process, struct sqlite3_stmt *row, int first);
 int store_layer_push(
 	struct store_layers *layers, struct sqlite3_stmt *row, struct ramet_error *err);
 

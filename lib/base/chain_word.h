@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A chain of images in one word: "base.squashfs+delta.squashfs". */
-#ifndef CLI_CHAIN_H
-#define CLI_CHAIN_H
+#ifndef BASE_CHAIN_WORD_H
+#define BASE_CHAIN_WORD_H
 
-#include "cli/cli.h"
+#include "base/error.h"
 
 /* base and layers (NULL-terminated) point into text. */
-struct cli_chain {
+struct chain_word {
 	char *text;
 	const char *base;
 	const char **layers;
@@ -19,12 +19,12 @@ struct cli_chain {
  * could be read as a chain of images that are there too, it is refused (-EINVAL). -EINVAL, too, for
  * an empty name.
  */
-int cli_chain_parse(const char *word, struct cli_chain *chain, struct ramet_error *err);
-void cli_chain_free(struct cli_chain *chain);
-#define _cleanup_cli_chain_ __attribute__((cleanup(cli_chain_free)))
+int chain_word_parse(const char *word, struct chain_word *chain, struct ramet_error *err);
+void chain_word_free(struct chain_word *chain);
+#define _cleanup_chain_word_ __attribute__((cleanup(chain_word_free)))
 
 /* The names without their folders, as a message has them: "a.squashfs+b.squashfs", or, of a long
  * chain, "a.squashfs and 17 layers". */
-void cli_chain_name(const struct cli_chain *chain, char *buffer, size_t size);
+void chain_word_name(const char *base, const char *const *layers, char *buffer, size_t size);
 
 #endif

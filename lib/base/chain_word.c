@@ -4,7 +4,7 @@
  * that is there by the whole word is what is meant, unless all images of the chain are there as well:
  * nobody can tell then, and both readings have a spelling of their own ("a\+b", and "a+./b").
  */
-#include "cli/chain.h"
+#include "base/chain_word.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +13,11 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-void cli_chain_free(struct cli_chain *chain)
+void chain_word_free(struct chain_word *chain)
 {
 	free(chain->text);
 	free(chain->layers);
-	*chain = (struct cli_chain){0};
+	*chain = (struct chain_word){0};
 }
 
 /* Cut text at each plain '+', and undo "\+" in place. Answers how many pieces there are; parts has
@@ -63,9 +63,9 @@ static int refuse_ambiguous(const char *word, const char *last, struct ramet_err
 		word, before, word, last);
 }
 
-int cli_chain_parse(const char *word, struct cli_chain *chain, struct ramet_error *err)
+int chain_word_parse(const char *word, struct chain_word *chain, struct ramet_error *err)
 {
-	*chain = (struct cli_chain){.text = strdup(word)};
+	*chain = (struct chain_word){.text = strdup(word)};
 	size_t plus = 0;
 	for (const char *c = word; *c; c++)
 		plus += *c == '+';
@@ -99,16 +99,18 @@ static const char *file_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
-void cli_chain_name(const struct cli_chain *chain, char *buffer, size_t size)
+void chain_word_name(const char *base, const char *const *layers, char *buffer, size_t size)
 {
 	enum { SHOWN = 3 };
-	int used = snprintf(buffer, size, "%s", file_name(chain->base));
-	if (chain->layer_count > SHOWN && used >= 0 && (size_t)used < size)
-		snprintf(buffer + used, size - (size_t)used, " and %zu layers", chain->layer_count);
-	for (size_t i = 0; chain->layer_count <= SHOWN && i < chain->layer_count; i++) {
+	size_t count = 0;
+	while (layers && layers[count])
+		count++;
+	int used = snprintf(buffer, size, "%s", file_name(base));
+	if (count > SHOWN && used >= 0 && (size_t)used < size)
+		snprintf(buffer + used, size - (size_t)used, " and %zu layers", count);
+	for (size_t i = 0; count <= SHOWN && i < count; i++) {
 		if (used < 0 || (size_t)used >= size)
 			return;
-		used += snprintf(
-			buffer + used, size - (size_t)used, "+%s", file_name(chain->layers[i]));
+		used += snprintf(buffer + used, size - (size_t)used, "+%s", file_name(layers[i]));
 	}
 }

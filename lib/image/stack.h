@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images that stand one on the other, seen as one tree. */
+#ifndef IMAGE_STACK_H
+#define IMAGE_STACK_H
+
+#include "image/image.h"
+
+enum { STACK_IMAGES_MAX = 128 };
+
+/* fd and name are borrowed; fd must stay open as long as the stack. */
+struct stack_image {
+	const struct image_format *format;
+	int fd;
+	const char *name; /* for messages */
+};
+
+/* Start with {0}. */
+struct stack {
+	struct fs *fs; /* the merged view; of the only image, where there is one */
+	size_t image_count, overlay_count;
+	struct fs *images[STACK_IMAGES_MAX], *overlays[STACK_IMAGES_MAX];
+};
+
+/* Open the images, the bottom one first; from 1 to STACK_IMAGES_MAX. Release the stack whatever was
+ * answered. Errors: those of the readers, with the image's name in front; E2BIG. */
+int stack_open(const struct stack_image *images, size_t count, struct stack *stack,
+	struct ramet_error *err);
+void stack_close(struct stack *stack);
+
+#endif
