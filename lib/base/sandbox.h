@@ -48,7 +48,8 @@ struct sandbox_job {
 	size_t fd_count;
 	void *answer;
 	size_t answer_size;
-	/* It may start threads. Address space that is only reserved is not counted then. */
+	/* It may start threads. Their stacks count as memory (8 MiB each, as a rule); address space
+	 * that is only reserved does not count then. */
 	bool threads;
 	/* It may change the length of its files, and have them written to their disks. */
 	bool files;

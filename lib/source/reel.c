@@ -240,7 +240,10 @@ int reel_open(struct reel *reel, const char *place, const struct source_request 
 		return error_errno(err, errno, "cannot open %s", name);
 	if (S_ISDIR(st.st_mode))
 		return error_set(err, EISDIR, "%s is a folder, not an archive", name);
-	int r = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ? 0 : spool(&fd, name, request, err);
+	/* Who read the beginning of the standard input has taken it. */
+	bool whole = (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
+		     !(input && lseek(fd, 0, SEEK_CUR) > 0);
+	int r = whole ? 0 : spool(&fd, name, request, err);
 	if (r == 0)
 		r = reel_of_file(reel, fd, name, err);
 	if (r == 0)

@@ -25,7 +25,7 @@ export RAMET_FAULT_STATE="$scratch/state"
 # it makes a journal, and libsquashfs (1.2) waits for ever for a worker that got none. All that can be
 # asked then is that nothing is left behind.
 is_library_fault() {
-  [ "$status" = 139 ] || [ "$status" = 124 ] || grep -qE '^(free|munmap_chunk|realloc)\(\): invalid' "$scratch/.err" || return 1
+  [ "$status" = 139 ] || [ "$status" = 124 ] || { [ "$status" = 127 ] && [ "$(cat "$scratch/.err")" = "out of memory" ]; } || grep -qE '^(free|munmap_chunk|realloc)\(\): invalid' "$scratch/.err" || return 1
   echo "a library crashed or hung" > "$scratch/.err"
 }
 
@@ -42,7 +42,7 @@ faults() {
     met=$(od -An -tu1 -N1 "$scratch/state" | tr -d ' ')
     case $status in
       0) ;;
-      1 | 124 | 139)
+      1 | 124 | 127 | 139)
         if [ "$kind" = allocation ] && [ -n "$lenient" ] && is_library_fault; then
           crashes=$((crashes + 1)) status=1
         fi
@@ -92,6 +92,15 @@ for kind in allocation write; do
   faults "build of ext4 survives every failure" "$kind" judge_ext4 \
     "$RAMET" build "$scratch/tree" "$scratch/image.ext4" --format ext4
 done
+
+# The same through the sandbox, from an archive.
+tar -c --format=pax --sparse --xattrs -C "$scratch/tree" . | gzip > "$scratch/tree.tar.gz"
+for kind in allocation write; do
+  faults "build from an archive survives every failure" "$kind" judge_squashfs \
+    "$RAMET" build "$scratch/tree.tar.gz" "$scratch/image.squashfs"
+done
+faults "build from standard input survives every failure" write judge_ext4 \
+  "$RAMET" build - "$scratch/image.ext4" < "$scratch/tree.tar.gz"
 
 # A fork that was reported is whole; one that failed is not there, and its name is free.
 before() { "$RAMET" rm f-1 f-2 > /dev/null 2>&1 || true; }

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -260,6 +262,175 @@ static void test_quick(void)
 	CHECK(SANITIZED || best < 0.02);
 }
 
+/* ------------------------------------------------------------------------------------------- */
+/* Children that may do more.                                                                   */
+
+static int run_job(struct sandbox_job *job, struct ramet_error *err)
+{
+	job->what = "the test";
+	/* The stacks of threads count, 8 MiB each. */
+	job->limits = (struct sandbox_limits){.memory = 256 << 20, .cpu_seconds = 5};
+	return sandbox_run_job(job, err);
+}
+
+static void *add_one(void *sum)
+{
+	__atomic_add_fetch((int *)sum, 1, __ATOMIC_RELAXED);
+	free(malloc(100000));
+	return NULL;
+}
+
+static int work_with_threads(void *ctx, struct ramet_error *err)
+{
+	pthread_t threads[16];
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		if (pthread_create(&threads[i], NULL, add_one, ctx) != 0)
+			return -EAGAIN;
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
+	return 0;
+}
+
+static void test_own_threads(void)
+{
+	if (SANITIZED)
+		SKIP("the sanitizer's threads need more");
+	int sum = 0;
+	struct ramet_error err = {0};
+	struct sandbox_job job = {.work = work_with_threads,
+		.ctx = &sum,
+		.threads = true,
+		.answer = &sum,
+		.answer_size = sizeof sum};
+	CHECK_EQ(run_job(&job, &err), 0);
+	CHECK_STR(err.message, "");
+	CHECK_EQ(sum, 16);
+	job.work = work_fork;
+	CHECK_EQ(run_job(&job, &err), -EUCLEAN);
+	job.work = work_memory;
+	CHECK_EQ(run_job(&job, &err), -ENOMEM);
+	job.work = work_executable;
+	CHECK_EQ(run_job(&job, &err), -EUCLEAN);
+	job.work = work_open;
+	CHECK_EQ(run_job(&job, &err), -EACCES);
+	/* Without leave there are none. */
+	job.work = work_with_threads;
+	job.threads = false;
+	CHECK_EQ(run_job(&job, &err), -EUCLEAN);
+}
+
+static int work_truncate(void *ctx, struct ramet_error *err)
+{
+	return ftruncate(*(int *)ctx, 4096) < 0 || fsync(*(int *)ctx) < 0 ? -errno : 0;
+}
+
+static void test_files(void)
+{
+	_cleanup_close_ int fd = memfd_create("test", MFD_CLOEXEC);
+	struct sandbox_job job = {
+		.work = work_truncate, .ctx = &fd, .fds = &fd, .fd_count = 1, .files = true};
+	CHECK_EQ(run_job(&job, NULL), 0);
+	CHECK_EQ(lseek(fd, 0, SEEK_END), 4096);
+	job.files = false;
+	CHECK_EQ(run_job(&job, NULL), -EUCLEAN);
+}
+
+static bool has_landlock(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
+}
+
+static int open_for(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : (close(fd), 0);
+}
+
+static int work_read_folder(void *ctx, struct ramet_error *err)
+{
+	const int *expected = ctx;
+	struct stat st;
+	if (open_for("/usr/bin/env", O_RDONLY) < 0 || open_for("/usr/bin", O_RDONLY) < 0 ||
+		stat("/usr/bin/env", &st) < 0)
+		return -EINVAL;
+	return open_for("/etc/passwd", O_RDONLY) == *expected ? 0 : -EIO;
+}
+static int work_write_folder(void *ctx, struct ramet_error *err)
+{
+	return open_for("/usr/bin/ramet-test", O_WRONLY | O_CREAT);
+}
+static int work_temporary(void *ctx, struct ramet_error *err)
+{
+	return open_for("/usr/bin", O_TMPFILE | O_RDWR);
+}
+
+static void test_folders(void)
+{
+	_cleanup_close_ int folder = open("/usr/bin", O_PATH | O_CLOEXEC);
+	int expected = has_landlock() ? -EACCES : 0;
+	struct sandbox_job job = {
+		.work = work_read_folder, .ctx = &expected, .folders = &folder, .folder_count = 1};
+	CHECK_EQ(run_job(&job, NULL), 0);
+	job.work = work_write_folder;
+	CHECK_EQ(run_job(&job, NULL), -EUCLEAN);
+	job.work = work_temporary;
+	CHECK_EQ(run_job(&job, NULL), -EUCLEAN);
+}
+
+struct talk {
+	struct sandbox_line line;
+	char heard[256];
+};
+
+static int work_talk(void *ctx, struct ramet_error *err)
+{
+	const struct talk *talk = ctx;
+	if (sandbox_say(&talk->line, 7, "hello", 5) < 0 || sandbox_say(&talk->line, 8, "", 0) < 0)
+		return -EIO;
+	return sandbox_say(&talk->line, 1 << 16, "", 0) == -EMSGSIZE ? -ECANCELED : 0;
+}
+
+static void hear(void *ctx, unsigned kind, const void *bytes, size_t length)
+{
+	struct talk *talk = ctx;
+	size_t used = strlen(talk->heard);
+	snprintf(talk->heard + used, sizeof talk->heard - used, "%u:%.*s;", kind, (int)length,
+		(const char *)bytes);
+}
+
+static void test_talk(void)
+{
+	struct talk talk = {0};
+	struct sandbox_job job = {.work = work_talk,
+		.ctx = &talk,
+		.line = &talk.line,
+		.hear = hear,
+		.hear_ctx = &talk};
+	CHECK_EQ(run_job(&job, NULL), -ECANCELED);
+	CHECK_STR(talk.heard, "7:hello;8:;");
+}
+
+/* A child that was taken over says what it likes. */
+static int work_lie(void *ctx, struct ramet_error *err)
+{
+	const struct talk *talk = ctx;
+	const uint32_t lies[] = {UINT16_MAX + 1, 4, 0, 0, UINT32_MAX, UINT32_MAX};
+	return write_full(talk->line.fd, lies, sizeof lies);
+}
+
+static void test_lie(void)
+{
+	struct talk talk = {0};
+	struct ramet_error err = {0};
+	struct sandbox_job job = {.work = work_lie,
+		.ctx = &talk,
+		.line = &talk.line,
+		.hear = hear,
+		.hear_ctx = &talk};
+	CHECK_EQ(run_job(&job, &err), -EPROTO);
+	CHECK(strstr(err.message, "cannot hear from the reader of the test"));
+}
+
 TEST_MAIN({"an answer comes back, and no zombie stays", test_answer},
 	{"an error comes back, without control characters", test_error},
 	{"no file can be opened", test_open},
@@ -270,4 +441,8 @@ TEST_MAIN({"an answer comes back, and no zombie stays", test_answer},
 	{"a closed pipe is an error, not a signal", test_broken_pipe},
 	{"a process with threads may use it", test_threads},
 	{"an interrupt ends it even if the parent ignores that", test_interrupted},
-	{"it is quick", test_quick})
+	{"threads, where they are allowed, and nothing else with them", test_own_threads},
+	{"files change their length where that is allowed", test_files},
+	{"folders are read where they are named, and nothing else", test_folders},
+	{"what it says is heard, in order", test_talk},
+	{"what makes no sense is not believed", test_lie}, {"it is quick", test_quick})
