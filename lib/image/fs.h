@@ -17,8 +17,8 @@
 
 #include "base/error.h"
 
-/* Names an inode within its view. The top ten bits are 0 in views of an image (the overlay view
- * uses them). squashfs: the inode reference (block start << 16 | offset). ext4: the inode
+/* Names an inode within its view. The top ten bits are 0 in views of an image (the merged views
+ * use them). squashfs: the inode reference (block start << 16 | offset). ext4: the inode
  * number. EROFS: the nid. */
 typedef uint64_t fs_ref;
 

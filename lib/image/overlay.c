@@ -5,9 +5,6 @@
  * merged directory; a file with its metadata above and its content below). Things of the lower tree
  * keep their reference, so that whole subtrees that nobody touched are handed through.
  *
- * Many layers are overlays on overlays. Eight more bits tell the levels' references apart, and 54
- * are left for those of an upper tree; no image that is there has larger ones.
- *
  * As in the kernel's fs/overlayfs/{namei,readdir,util,xattrs}.c: a 0/0 character device in the
  * upper tree hides what is below; a directory that is opaque ("y") is not merged; a redirect names
  * the directory to merge with, from the root of the lower tree or in the directory's own parent;
@@ -28,15 +25,13 @@
 
 #include "base/cleanup.h"
 #include "image/fs_inside.h"
+#include "image/overlay_inside.h"
 #include "source/overlay_names.h"
 
-#define PREFIX  OVERLAY_TRUSTED
-#define ESCAPED OVERLAY_TRUSTED OVERLAY_ESCAPE
+#define PREFIX OVERLAY_TRUSTED
 
 static const fs_ref TAG_MASK = 3ULL << 62, TAG_UPPER = 1ULL << 62, TAG_NODE = 2ULL << 62;
 static const fs_ref NO_REF = UINT64_MAX;
-enum { LEVEL_SHIFT = 54, LEVELS_MAX = 256 };
-static const fs_ref OWN_MASK = (1ULL << LEVEL_SHIFT) - 1;
 
 /* What is made of both trees. */
 struct node {
@@ -46,7 +41,6 @@ struct node {
 struct overlay {
 	struct fs fs;
 	struct fs *lower, *upper;
-	fs_ref level;              /* shifted: how many overlays are below */
 	VECTOR(struct node) nodes; /* the first is the root */
 	struct fs_places known;    /* upper reference + 1 -> its node */
 	struct fs_places merged;   /* lower directory + 1 -> the upper one it is merged with */
@@ -61,23 +55,11 @@ struct origin {
 	struct node *node;
 };
 
-/* Whether the reference is of this overlay and not of what is below it. */
-static bool is_own(const struct overlay *o, fs_ref ref)
-{
-	return (ref & TAG_MASK) && (ref & ~(TAG_MASK | OWN_MASK)) == o->level;
-}
-
-static fs_ref upper_ref(const struct overlay *o, fs_ref ref)
-{
-	return TAG_UPPER | o->level | ref;
-}
-
 static int resolve(struct overlay *o, fs_ref ref, struct origin *origin, struct ramet_error *err)
 {
-	fs_ref plain = ref & OWN_MASK;
-	*origin = (struct origin){.fs = o->lower, .ref = ref};
-	bool own = is_own(o, ref);
-	if (own && (ref & TAG_MASK) == TAG_NODE) {
+	fs_ref plain = ref & ~TAG_MASK;
+	*origin = (struct origin){.fs = o->lower, .ref = plain};
+	if ((ref & TAG_MASK) == TAG_NODE) {
 		if (plain >= o->nodes.count)
 			return error_set(err, EINVAL, "the overlay has no node %llu",
 				(unsigned long long)plain);
@@ -88,10 +70,8 @@ static int resolve(struct overlay *o, fs_ref ref, struct origin *origin, struct 
 		origin->data_ref = origin->node->lower;
 		return 0;
 	}
-	if (own) {
+	if ((ref & TAG_MASK) == TAG_UPPER)
 		origin->fs = o->upper;
-		origin->ref = plain;
-	}
 	origin->data_fs = origin->fs;
 	origin->data_ref = origin->ref;
 	return 0;
@@ -103,7 +83,7 @@ static int node_of(
 {
 	const struct fs_place *known = fs_place_find(&o->known, upper + 1);
 	if (known) {
-		*ref = TAG_NODE | o->level | known->position;
+		*ref = TAG_NODE | known->position;
 		return 0;
 	}
 	size_t number = o->nodes.count;
@@ -111,7 +91,7 @@ static int node_of(
 	if (!node || fs_place_claim(&o->known, upper + 1, lower + 1, number) < 0)
 		return error_memory(err);
 	*node = (struct node){.upper = upper, .lower = lower};
-	*ref = TAG_NODE | o->level | number;
+	*ref = TAG_NODE | number;
 	return 0;
 }
 
@@ -144,30 +124,6 @@ static int find_below(
 	return 0;
 }
 
-/* A redirect is an absolute path without empty parts, or one name. */
-static int check_redirect(
-	const struct fs_xattr *redirect, const char *name, struct ramet_error *err)
-{
-	if (!redirect)
-		return 0;
-	const char *path = redirect->value;
-	size_t length = strlen(path);
-	bool sane = length > 0 && length == redirect->size;
-	if (path[0] == '/')
-		sane = sane && path[length - 1] != '/' && !strstr(path, "//");
-	else
-		sane = sane && !strchr(path, '/');
-	return sane ? 0
-		    : error_set(err, EUCLEAN,
-			      "the overlay is damaged: the redirect of \"%s\" is no path", name);
-}
-
-static bool is_opaque(const struct fs_xattrs *xattrs)
-{
-	const struct fs_xattr *opaque = fs_xattrs_find(xattrs, PREFIX OVERLAY_OPAQUE);
-	return opaque && opaque->size == 1 && *(const char *)opaque->value == 'y';
-}
-
 /* Whether ref is a thing of the lower tree of this type. */
 static int has_type(struct overlay *o, fs_ref *ref, uint32_t type, struct ramet_error *err)
 {
@@ -184,10 +140,10 @@ static int merge_dir(struct merge *m, struct fs_entry *entry, const struct fs_xa
 {
 	const struct fs_xattr *redirect = fs_xattrs_find(xattrs, PREFIX OVERLAY_REDIRECT);
 	fs_ref upper = entry->ref, lower;
-	entry->ref = upper_ref(m->o, upper);
-	if (is_opaque(xattrs))
+	entry->ref = TAG_UPPER | upper;
+	if (overlay_opaque(xattrs) == 'y')
 		return 0;
-	int r = check_redirect(redirect, entry->name, m->err);
+	int r = overlay_check_redirect(redirect, entry->name, m->err);
 	if (r == 0)
 		r = find_below(m, entry->name, redirect, &lower);
 	if (r == 0)
@@ -209,10 +165,10 @@ static int merge_file(struct merge *m, struct fs_entry *entry, const struct fs_x
 {
 	const struct fs_xattr *redirect = fs_xattrs_find(xattrs, PREFIX OVERLAY_REDIRECT);
 	fs_ref upper = entry->ref, lower;
-	entry->ref = upper_ref(m->o, upper);
+	entry->ref = TAG_UPPER | upper;
 	if (!fs_xattrs_find(xattrs, PREFIX OVERLAY_METACOPY))
 		return 0;
-	int r = check_redirect(redirect, entry->name, m->err);
+	int r = overlay_check_redirect(redirect, entry->name, m->err);
 	if (r == 0)
 		r = find_below(m, entry->name, redirect, &lower);
 	if (r == 0)
@@ -239,15 +195,13 @@ static int merge_entry(struct merge *m, struct fs_entry *entry, bool *hidden)
 	struct fs *upper = m->o->upper;
 	struct fs_stat stat;
 	*hidden = false;
-	if (entry->ref > OWN_MASK)
-		return error_set(m->err, EFBIG, "a layer is too large to be one of many");
 	int r = upper->ops->stat(upper, entry->ref, &stat, m->err);
 	if (r < 0)
 		return r;
 	entry->type = stat.mode & S_IFMT;
 	if (!S_ISDIR(stat.mode) && !S_ISREG(stat.mode)) {
 		*hidden = S_ISCHR(stat.mode) && stat.rdev_major == 0 && stat.rdev_minor == 0;
-		entry->ref = upper_ref(m->o, entry->ref);
+		entry->ref |= TAG_UPPER;
 		return 0;
 	}
 	_cleanup_xattrs_ struct fs_xattrs xattrs = {0};
@@ -327,7 +281,7 @@ static int overlay_list(
 
 static int overlay_root(struct fs *fs, fs_ref *root, struct ramet_error *err)
 {
-	*root = TAG_NODE | ((struct overlay *)fs)->level;
+	*root = TAG_NODE;
 	return 0;
 }
 
@@ -339,7 +293,7 @@ static int overlay_stat(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct 
 	if (r == 0)
 		r = origin.fs->ops->stat(origin.fs, origin.ref, stat, err);
 	if (r == 0 && origin.fs == o->upper)
-		stat->inode |= TAG_UPPER | o->level;
+		stat->inode |= TAG_UPPER;
 	return r;
 }
 
@@ -383,29 +337,14 @@ static int overlay_xattrs(
 	_cleanup_xattrs_ struct fs_xattrs all = {0};
 	if (r == 0)
 		r = origin.fs->ops->xattrs(origin.fs, origin.ref, &all, err);
-	/* An overlay below has taken away and given back what there was already. */
-	bool done = r == 0 && origin.fs->ops == fs->ops;
-	if (done) {
+	if (r < 0)
+		return r;
+	if (origin.fs->ops->hides_overlay) {
 		*xattrs = all;
 		all = (struct fs_xattrs){0};
+		return 0;
 	}
-	if (r < 0 || done)
-		return r;
-	_cleanup_xattr_list_ fs_xattr_list list = {0};
-	for (size_t i = 0; i < all.count && r == 0; i++) {
-		const struct fs_xattr *x = &all.items[i];
-		bool escaped = strncmp(x->name, ESCAPED, strlen(ESCAPED)) == 0;
-		if (!escaped && strncmp(x->name, PREFIX, strlen(PREFIX)) == 0)
-			continue;
-		const char *rest = escaped ? x->name + strlen(ESCAPED) : x->name;
-		r = fs_xattr_add(
-			&list, escaped ? PREFIX : "", rest, strlen(rest), x->value, x->size);
-	}
-	const char *twice;
-	/* Taking a piece out of names that differ leaves them different. */
-	if (r < 0 || fs_xattrs_take(&list, xattrs, &twice) < 0)
-		return error_memory(err);
-	return 0;
+	return overlay_show_xattrs(&all, xattrs, err);
 }
 
 /* What the upper tree has no part in is what it is below. */
@@ -414,7 +353,7 @@ static bool overlay_same(struct fs *fs, fs_ref ref, struct fs *other, fs_ref oth
 	struct overlay *o = (struct overlay *)fs;
 	if (other == fs)
 		return ref == other_ref;
-	if (is_own(o, ref))
+	if (ref & TAG_MASK)
 		return false;
 	if (other == o->lower)
 		return ref == other_ref;
@@ -432,6 +371,7 @@ static void overlay_close(struct fs *fs)
 
 static const struct fs_ops overlay_ops = {
 	.format = "overlay",
+	.hides_overlay = true,
 	.root = overlay_root,
 	.stat = overlay_stat,
 	.list = overlay_list,
@@ -453,10 +393,6 @@ int overlay_open(struct fs *lower, struct fs *upper, fs_ref upper_root, struct f
 	o->fs.ops = &overlay_ops;
 	o->lower = lower;
 	o->upper = upper;
-	if (lower->ops == &overlay_ops)
-		o->level = ((struct overlay *)lower)->level + (1ULL << LEVEL_SHIFT);
-	if (o->level >> LEVEL_SHIFT >= LEVELS_MAX)
-		return error_set(err, E2BIG, "there are more than %d layers", LEVELS_MAX);
 	fs_ref lower_root, root;
 	int r = lower->ops->root(lower, &lower_root, err);
 	if (r == 0)

@@ -10,8 +10,8 @@
 #include "image/fs.h"
 
 /* upper_root: the directory of upper that is the overlay's upperdir. Both views are borrowed and
- * must outlive the merged one. Its `same` knows what comes untouched from lower. lower may be an
- * overlay itself, upper may not; at most 256 stand on each other (-E2BIG). */
+ * must outlive the merged one. Its `same` knows what comes untouched from lower. lower may
+ * be a merged view of many images (merged.h). */
 int overlay_open(struct fs *lower, struct fs *upper, fs_ref upper_root, struct fs **fs,
 	struct ramet_error *err);
 

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
-#include "image/overlay.h"
+#include "image/merged.h"
 
 static int open_images(const struct stack_image *images, size_t count, struct stack *stack,
 	struct ramet_error *err)
@@ -18,19 +18,13 @@ static int open_images(const struct stack_image *images, size_t count, struct st
 	return 0;
 }
 
-/* Lay the next image over what is there. */
-static int lay_over(struct stack *stack, struct fs *upper, struct ramet_error *err)
+static int merge_images(const struct stack_image *images, size_t count, struct stack *stack,
+	struct ramet_error *err)
 {
-	struct fs **overlay = &stack->overlays[stack->overlay_count];
-	fs_ref root;
-	int r = upper->ops->root(upper, &root, err);
-	if (r == 0)
-		r = overlay_open(stack->fs, upper, root, overlay, err);
-	if (r < 0)
-		return r;
-	stack->overlay_count++;
-	stack->fs = *overlay;
-	return 0;
+	struct merged_layer layers[STACK_IMAGES_MAX];
+	for (size_t i = 0; i < count; i++)
+		layers[i] = (struct merged_layer){stack->images[i], images[i].name};
+	return merged_open(layers, count, &stack->merged, err);
 }
 
 int stack_open(const struct stack_image *images, size_t count, struct stack *stack,
@@ -41,19 +35,15 @@ int stack_open(const struct stack_image *images, size_t count, struct stack *sta
 		return error_set(
 			err, E2BIG, "more than %d images cannot be put together", STACK_IMAGES_MAX);
 	int r = open_images(images, count, stack, err);
-	stack->fs = stack->images[0];
-	for (size_t i = 1; i < count && r == 0; i++) {
-		r = lay_over(stack, stack->images[i], err);
-		if (r < 0)
-			r = error_prefix(err, r, "%s", images[i].name);
-	}
+	if (r == 0 && count > 1)
+		r = merge_images(images, count, stack, err);
+	stack->fs = stack->merged ? stack->merged : stack->images[0];
 	return r;
 }
 
 void stack_close(struct stack *stack)
 {
-	while (stack->overlay_count > 0)
-		fs_close(stack->overlays[--stack->overlay_count]);
+	fs_close(TAKE_PTR(stack->merged));
 	while (stack->image_count > 0)
 		fs_close(stack->images[--stack->image_count]);
 	stack->fs = NULL;

@@ -16,9 +16,10 @@ struct stack_image {
 
 /* Start with {0}. */
 struct stack {
-	struct fs *fs; /* the merged view; of the only image, where there is one */
-	size_t image_count, overlay_count;
-	struct fs *images[STACK_IMAGES_MAX], *overlays[STACK_IMAGES_MAX];
+	struct fs *fs;     /* the merged view; of the only image, where there is one */
+	struct fs *merged; /* NULL where there is one image */
+	size_t image_count;
+	struct fs *images[STACK_IMAGES_MAX];
 };
 
 /* Open the images, the bottom one first; from 1 to STACK_IMAGES_MAX. Release the stack whatever was
