@@ -132,6 +132,21 @@ printf 'mkdir root\nmkdir work\ncd root\nwrite %s new\n' "$scratch/tree/file" |
 judge_diff() {
   [ "$1" != 0 ] || [ "$(cat "$scratch/.out")" = "A /new" ] || { cat "$scratch/.out"; return 1; }
 }
+# Over an EROFS base, files with another content too, so that both sides are read.
+"$RAMET" build "$scratch/tree" "$scratch/base.erofs" --dedupe > /dev/null
+"$RAMET" fork "$scratch/base.erofs" plain --size 64M > /dev/null
+volume=$(echo "$RAMET_ROOT"/forks/plain/volume*)
+tr '\0-\377' '\1-\377\0' < "$scratch/tree/folder/data" > "$scratch/other"
+printf 'mkdir root\nmkdir work\ncd root\nwrite %s file\nmkdir folder\ncd folder\nwrite %s data\n' \
+  "$scratch/other" "$scratch/other" | debugfs -w -f - "$volume" > /dev/null 2>&1
+expected=$("$RAMET" diff plain)
+case $expected in
+  *"M /folder/data"*) ;;
+  *) not_ok "an EROFS base is compared" "$expected" ;;
+esac
+judge_erofs() {
+  [ "$1" != 0 ] || [ "$(cat "$scratch/.out")" = "$expected" ] || { cat "$scratch/.out"; return 1; }
+}
 judge_any() { :; }
 faults "the command line survives every failure" allocation judge_any \
   "$RAMET" build "$scratch/none" "$scratch/image" --bind "$scratch/tree:/a" --bind "$scratch/tree:/b"
@@ -139,5 +154,6 @@ for kind in allocation write; do
   faults "diff survives every failure" "$kind" judge_diff "$RAMET" diff changed
   faults "diff --tar survives every failure" "$kind" judge_any "$RAMET" diff changed --tar "$scratch/out.tar"
   faults "diff --patch survives every failure" "$kind" judge_any "$RAMET" diff changed --patch
+  faults "diff over an EROFS base survives every failure" "$kind" judge_erofs "$RAMET" diff plain
 done
 finish
