@@ -242,7 +242,7 @@ int reel_open(struct reel *reel, const char *place, const struct source_request 
 		return error_set(err, EISDIR, "%s is a folder, not an archive", name);
 	/* Who read the beginning of the standard input has taken it. */
 	bool whole = (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
-		     !(input && lseek(fd, 0, SEEK_CUR) > 0);
+		     !(input && !request->opened && lseek(fd, 0, SEEK_CUR) > 0);
 	int r = whole ? 0 : spool(&fd, name, request, err);
 	if (r == 0)
 		r = reel_of_file(reel, fd, name, err);

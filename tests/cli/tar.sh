@@ -105,6 +105,8 @@ check "a pipe" sh -c 'cat all.gzip | "$RAMET" build - spool/x.squashfs 2> note &
   grep -q "kept in a nameless file" note && [ "$(ls -A spool)" = x.squashfs ]'
 check "a file as standard input is read where it is" sh -c '"$RAMET" build - x.squashfs < all.gzip 2> note && cmp all.squashfs x.squashfs &&
   ! grep -q "nameless" note'
+check "what was read of standard input before is not read again" sh -c '(head -c 512 /dev/zero; cat all.tar) > offset.tar &&
+  (dd bs=512 count=1 of=/dev/null 2> /dev/null; "$RAMET" build - x.squashfs 2> /dev/null) < offset.tar && cmp all.squashfs x.squashfs'
 check "a pipe by name" sh -c 'mkfifo pipe; cat all.zstd > pipe & "$RAMET" build pipe x.squashfs 2> /dev/null && cmp all.squashfs x.squashfs'
 mkdir graft && echo grafted > graft/file
 check "grafts go on top" sh -c '"$RAMET" build all.gzip x.squashfs --bind graft:/dir/sub/new:ro --bind graft/file:/text --init &&
