@@ -12,55 +12,8 @@
 #include "base/cleanup.h"
 #include "changes/forms.h"
 #include "changes/names.h"
+#include "changes/object.h"
 #include "changes/side.h"
-
-static const char *type_name(uint32_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFREG:
-		return "file";
-	case S_IFDIR:
-		return "directory";
-	case S_IFLNK:
-		return "symlink";
-	case S_IFCHR:
-		return "character device";
-	case S_IFBLK:
-		return "block device";
-	case S_IFIFO:
-		return "fifo";
-	case S_IFSOCK:
-		return "socket";
-	default:
-		return "unknown";
-	}
-}
-
-/* "KEY": "STRING", and "KEY_base64" when the string is not UTF-8. */
-static void put_bytes(struct text *text, const char *key, const char *string)
-{
-	bool lossy = false;
-	text_format(text, ", \"%s\": ", key);
-	name_json(text, string, &lossy);
-	if (lossy) {
-		text_format(text, ", \"%s_base64\": \"", key);
-		text_base64(text, string, strlen(string));
-		text_append(text, "\"");
-	}
-}
-
-static void put_stat(struct text *text, const struct fs_stat *stat)
-{
-	text_format(text,
-		", \"type\": \"%s\", \"mode\": \"%04o\", \"uid\": %" PRIu32 ", \"gid\": %" PRIu32
-		", \"size\": %" PRIu64 ", \"mtime\": %" PRId64 ", \"mtime_nsec\": %" PRIu32,
-		type_name(stat->mode), stat->mode & 07777, stat->uid, stat->gid,
-		S_ISREG(stat->mode) || S_ISLNK(stat->mode) ? stat->size : 0, stat->mtime,
-		stat->mtime_nsec);
-	if (S_ISCHR(stat->mode) || S_ISBLK(stat->mode))
-		text_format(text, ", \"device\": [%" PRIu32 ", %" PRIu32 "]", stat->rdev_major,
-			stat->rdev_minor);
-}
 
 static void put_what(struct text *text, unsigned what)
 {
@@ -103,16 +56,19 @@ static int json_each(struct form_state *state, const struct change *change, stru
 	_cleanup_text_ struct text text = {0};
 	text_format(&text, "%s\n  {\"kind\": \"%c\"", count_all(state->result) > 1 ? "," : "",
 		change->kind);
-	put_bytes(&text, "path", change->path);
-	put_stat(&text, &side->stat);
+	text_append(&text, ", ");
+	object_json_bytes(&text, "path", change->path);
+	text_append(&text, ", ");
+	object_json_stat(&text, &side->stat);
 	if (change->kind == CHANGE_RETYPED)
-		text_format(&text, ", \"old_type\": \"%s\"", type_name(change->old->stat.mode));
+		text_format(&text, ", \"old_type\": \"%s\"", object_type(change->old->stat.mode));
 	if (S_ISLNK(side->stat.mode)) {
 		_cleanup_free_ char *target = NULL;
 		int r = side_readlink(side, &target, err);
 		if (r < 0)
 			return r;
-		put_bytes(&text, "target", target);
+		text_append(&text, ", ");
+		object_json_bytes(&text, "target", target);
 	}
 	if (change->kind == CHANGE_MODIFIED)
 		put_what(&text, change->what);

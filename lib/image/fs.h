@@ -93,6 +93,13 @@ struct fs_ops {
 	void (*close)(struct fs *fs);
 	/* A merged view: the attributes that overlayfs keeps its notes in are not shown. */
 	bool hides_overlay;
+	/*
+	 * Where in the image the bytes of a file from offset on (offset < size) are stored, for
+	 * whoever reads many files and can choose the order: *length bytes, not 0, have their place
+	 * at or after *position, one after the other. May be NULL: then extent says it.
+	 */
+	int (*locate)(struct fs *fs, fs_ref ref, uint64_t offset, uint64_t *position,
+		uint64_t *length, struct ramet_error *err);
 };
 
 /* Every view starts with this. */
@@ -108,6 +115,13 @@ const struct fs_entry *fs_entries_find(const struct fs_entries *entries, const c
 const struct fs_xattr *fs_xattrs_find(const struct fs_xattrs *xattrs, const char *name);
 /* Walk an absolute path without following symlinks; -ENOENT, -ENOTDIR. */
 int fs_lookup(struct fs *fs, const char *path, fs_ref *ref, struct ramet_error *err);
+/*
+ * Walk a path as a process would whose root is the view's: symlinks are followed within the view
+ * (at most 40: -ELOOP), ".." ends at the root. The last one is followed when follow says so, or
+ * when a '/' comes after it. *real: where that is, without symlinks, absolute; the caller frees it.
+ */
+int fs_resolve(struct fs *fs, const char *path, bool follow, fs_ref *ref, char **real,
+	struct ramet_error *err);
 void fs_close(struct fs *fs); /* NULL is fine */
 static inline void fs_closep(struct fs **fs)
 {

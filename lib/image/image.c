@@ -102,6 +102,7 @@ const struct image_format image_squashfs = {
 	.probe = squashfs_probe,
 	.length = squashfs_length,
 	.open = squashfs_open,
+	.describe = squashfs_describe,
 };
 
 const struct image_format image_ext4 = {
@@ -111,6 +112,7 @@ const struct image_format image_ext4 = {
 	.probe = ext4_probe,
 	.length = ext4_length,
 	.open = ext4_open_image,
+	.describe = ext4_describe,
 };
 
 const struct image_format image_erofs = {
@@ -120,6 +122,7 @@ const struct image_format image_erofs = {
 	.probe = erofs_probe,
 	.length = erofs_length,
 	.open = erofs_open,
+	.describe = erofs_describe,
 };
 
 const struct image_format *const image_formats[] = {

@@ -24,6 +24,27 @@ struct image_figures {
 	uint64_t omitted_xattrs; /* attributes that the format cannot hold */
 };
 
+/*
+ * What an image says of itself, without a look at its tree. Strings are "" and numbers 0 where the
+ * format has no such thing or the image does not say; bytes of a string are as they stand there.
+ */
+struct image_facts {
+	char version[32];
+	char compression[64]; /* "zstd"; "none" for an image that has none */
+	uint32_t level;       /* of the compression */
+	uint32_t block_size;  /* bytes */
+	uint64_t used;        /* bytes that the image takes of the file */
+	uint64_t inodes;      /* in use */
+	uint64_t fragments;   /* blocks that hold the ends of many files */
+	bool has_time, exportable;
+	int64_t time; /* when it was made, seconds since the epoch */
+	char label[65], uuid[37];
+	char features[768];     /* names, a blank between them */
+	char journal[32];       /* "clean", "needs recovery", "none" */
+	uint64_t journal_bytes; /* its size */
+	char state[32];         /* "clean", "not clean", "with errors" */
+};
+
 struct image_format {
 	const char *name;    /* "squashfs" */
 	const char *summary; /* for help: one line */
@@ -38,6 +59,9 @@ struct image_format {
 	/* Open a view. fd is borrowed and must stay open as long as the view. Uses pread() on it and
 	 * nothing else that a sandbox would refuse. */
 	int (*open)(int fd, struct fs **fs, struct ramet_error *err);
+	/* Fill facts, zeroed, from the superblock and what stands next to it. As open(), for fds and
+	 * for what is hostile. May be NULL. */
+	int (*describe)(int fd, struct image_facts *facts, struct ramet_error *err);
 };
 
 /* The table, ended by NULL. */

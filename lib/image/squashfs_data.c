@@ -251,3 +251,27 @@ int squashfs_extent(struct fs *fs, fs_ref ref, uint64_t offset, struct fs_extent
 		.device_offset = UINT64_MAX};
 	return 0;
 }
+
+/* The blocks of a file stand together; its tail is in a fragment, which is elsewhere. */
+int squashfs_locate(struct fs *fs, fs_ref ref, uint64_t offset, uint64_t *position,
+	uint64_t *length, struct ramet_error *err)
+{
+	struct squashfs *s = (struct squashfs *)fs;
+	int r = file_select(s, ref, err);
+	if (r < 0)
+		return r;
+	const struct squashfs_node *node = &s->file.node;
+	uint64_t blocks = MIN(block_count(s, node) << s->super.block_log, node->size);
+	if (offset < blocks) {
+		*position = node->start + (offset >> s->super.block_log);
+		*length = blocks - offset;
+		return 0;
+	}
+	sqfs_fragment_t fragment;
+	r = meta_table_read(s, &s->fragments, node->fragment, &fragment, err);
+	if (r < 0)
+		return error_prefix(err, r, "inode %#llx", (unsigned long long)ref);
+	*position = le64toh(fragment.start_offset);
+	*length = node->size - offset;
+	return 0;
+}

@@ -111,5 +111,7 @@ int squashfs_read(struct fs *fs, fs_ref ref, uint64_t offset, void *buffer, size
 	size_t *done, struct ramet_error *err);
 int squashfs_extent(struct fs *fs, fs_ref ref, uint64_t offset, struct fs_extent *extent,
 	struct ramet_error *err);
+int squashfs_locate(struct fs *fs, fs_ref ref, uint64_t offset, uint64_t *position,
+	uint64_t *length, struct ramet_error *err);
 
 #endif

@@ -135,6 +135,7 @@ static const struct fs_ops squashfs_ops = {
 	.xattrs = squashfs_xattrs,
 	.extent = squashfs_extent,
 	.same = squashfs_same,
+	.locate = squashfs_locate,
 	.close = squashfs_close,
 };
 
