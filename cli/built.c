@@ -66,14 +66,15 @@ static void set_number(json_t *object, const char *name, uint64_t number)
 int cli_print_built_json(const struct cli_built *built, const bool *journal_replayed)
 {
 	const struct ramet_build_result *result = built->result;
-	json_t *object = json_pack("{s:s, s:o?, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}",
+	json_t *object = json_pack("{s:s, s:o?, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o}",
 		"format", built->format, "image", json_string(built->image), "entries",
 		(json_int_t)result->entries, "content_bytes", (json_int_t)result->content_bytes,
 		"bytes_read", (json_int_t)result->bytes_read, "bytes_written",
 		(json_int_t)result->bytes_written, "image_bytes", (json_int_t)result->image_bytes,
 		"omitted_xattrs", (json_int_t)result->omitted_xattrs, "walk_seconds",
 		result->walk_seconds, "write_seconds", result->write_seconds, "sync_seconds",
-		result->sync_seconds);
+		result->sync_seconds, "digest",
+		*result->digest ? json_string(result->digest) : json_null());
 	if (built->below) {
 		set_number(object, "added", result->added);
 		set_number(object, "modified", result->modified);

@@ -116,6 +116,8 @@ struct ramet_build_result {
 	uint64_t added, modified, deleted, retyped;
 	uint64_t files_compared; /* with a parent: files whose bytes were compared ... */
 	uint64_t files_by_time;  /* ... and those taken for unchanged by their time */
+	char digest[72]; /* of the image file: "sha256:" and 64 hexadecimal digits. "" for one with
+			    more than a GiB of holes; ramet_verify() makes up for it */
 };
 
 /*
@@ -204,6 +206,7 @@ struct ramet_image_info {
 	uint64_t size;
 	uint64_t forks; /* how many forks stand on it, as base or layer */
 	int64_t created;
+	const char *digest; /* "sha256:..." of the file, "" when it was never made */
 };
 typedef int (*ramet_fork_fn)(void *ctx, const struct ramet_fork_info *info);
 typedef int (*ramet_image_fn)(void *ctx, const struct ramet_image_info *info);
@@ -339,6 +342,135 @@ struct ramet_commit_result {
  */
 RAMET_API int ramet_commit(struct ramet_store *store, const struct ramet_commit_options *options,
 	struct ramet_commit_result *result, struct ramet_error *err);
+/* ------------------------------------------------------------------------------------------- */
+/* Looking into images. All of them are read in a sandboxed child: an image may be anybody's.   */
+
+/* A place in an image, or in images that stand one on the other. */
+struct ramet_place {
+	const char *image;         /* an image file */
+	const char *const *layers; /* what stands on it, as in ramet_fork_options; or NULL */
+	const char
+		*path; /* in the image; "" and "/" are its root. Symlinks in the middle of it, and
+			     one before a '/' at its end, are followed within the image, ".." stops
+			     at the root */
+};
+
+struct ramet_list_options {
+	struct ramet_place place;
+	const char *form; /* "names" (also for NULL), "long" or "json" */
+	bool recursive;   /* all that is below, too */
+	bool disarm;      /* '?' for control characters in names; not in JSON, which escapes them */
+	int fd;           /* where the listing goes */
+};
+
+/*
+ * List a directory, or one file, of an image. A symlink at the end of the path is listed as itself.
+ * *entries (may be NULL): how many there were. On failure what was written is not whole.
+ * Errors: ENOENT, ENOTDIR, ELOOP (of the path), EMEDIUMTYPE (no image), EUCLEAN (damaged, with what
+ * is damaged), EOPNOTSUPP (the image cannot be read here), EPIPE, ENOSPC.
+ */
+RAMET_API int ramet_image_list(
+	const struct ramet_list_options *options, uint64_t *entries, struct ramet_error *err);
+
+struct ramet_read_options {
+	struct ramet_place place; /* a symlink at its end is followed, too */
+	bool files_only;          /* a directory is refused */
+	int fd;                   /* where the bytes go */
+};
+
+struct ramet_read_result {
+	bool directory;   /* it was one, and a tar was written */
+	uint64_t omitted; /* objects that a tar cannot hold, wholly or in part: sockets */
+};
+
+/*
+ * Write a file's content to fd; or, of a directory, a tar with all that is in it, whose names begin
+ * with the directory's own name ("./" for the root and for a path that ends in "/."). Holes stay
+ * holes where fd is a regular file and at its end. A tar is not written to a terminal.
+ * Errors: as ramet_image_list; EISDIR (a directory that was not wanted), EINVAL (a device, fifo or
+ * socket), ENOTTY (a tar to a terminal).
+ */
+RAMET_API int ramet_image_read(const struct ramet_read_options *options,
+	struct ramet_read_result *result, struct ramet_error *err);
+
+/* What an image is. Strings live until the callback returns; "" and 0 stand for what the format does
+ * not have or the image does not say. */
+struct ramet_inspection {
+	const char *path; /* absolute */
+	const char *format, *version, *compression, *label, *uuid;
+	const char *features;                 /* names with a blank between them */
+	const char *journal;                  /* "clean", "needs recovery" or "none" */
+	const char *fs_state;                 /* "clean", "not clean" or "with errors" */
+	unsigned level;                       /* of the compression, 0: not written down */
+	uint64_t file_bytes, allocated_bytes; /* of the file: its length, and what it takes */
+	uint64_t used_bytes;                  /* of the length, what the filesystem uses */
+	uint64_t block_size, inodes, fragments, journal_bytes;
+	bool exportable; /* squashfs: has the table that serving it by NFS needs */
+	bool has_time;
+	int64_t time; /* when it was made, by its own word */
+
+	bool counted; /* the tree was walked, and what follows is known */
+	uint64_t entries, files, directories, symlinks, character_devices, block_devices, fifos,
+		sockets;
+	uint64_t hard_links;                   /* names beyond the first of a file */
+	uint64_t content_bytes;                /* sum of the files' sizes, hard links once */
+	uint64_t xattrs, with_xattrs;          /* attributes, and objects that have any */
+	uint64_t whiteouts, opaque, redirects; /* what only a layer of an overlay has */
+
+	/* What the catalogue knows. */
+	bool known;
+	int64_t created;             /* when it came into the catalogue */
+	const char *digest;          /* "sha256:..." of the file, "" when it was never made */
+	const char *read_only_paths; /* in it, that the guest mounts read-only; one a line */
+	const char *process;         /* the default command, JSON, or "" */
+	const char *const *parents;  /* a layer: what it was made to stand on, the bottom first */
+	size_t parent_count;
+	const char *const *forks; /* the names of those that stand on it */
+	size_t fork_count;
+};
+typedef int (*ramet_inspection_fn)(void *ctx, const struct ramet_inspection *inspection);
+
+struct ramet_inspect_options {
+	const char *image;
+	bool no_count; /* the superblock and the catalogue only; the tree is not walked */
+	bool digest;   /* make the digest, and note it, when the catalogue has none */
+};
+
+/* Say what an image is; each is called once. No content is read, but for the digest. Errors:
+ * ENOENT, EMEDIUMTYPE (no image, or a truncated one), EUCLEAN, EOPNOTSUPP. store may be NULL. */
+RAMET_API int ramet_inspect(struct ramet_store *store, const struct ramet_inspect_options *options,
+	ramet_inspection_fn each, void *ctx, struct ramet_error *err);
+
+struct ramet_verify_options {
+	const char *image;
+	const char *digest; /* what it must be, "sha256:..."; NULL: what the catalogue has */
+	/* Something is wrong with path in the image ("": with the image as a whole). Strings live
+	 * until the call returns. May be NULL. */
+	void (*finding)(void *ctx, const char *path, const char *sentence);
+	void *finding_ctx;
+	ramet_progress_fn progress; /* "verify", in bytes of content; may be NULL */
+	void *progress_ctx;
+};
+
+struct ramet_verify_result {
+	uint64_t entries, files;
+	uint64_t content_bytes; /* of all files, hard links once */
+	uint64_t findings;      /* 0: the image is good; more than were told when there are many */
+	char format[16];        /* "" when it could not be told */
+	char digest[72];        /* "sha256:..." of the file as it is */
+	const char *digest_state; /* "right", "wrong", "noted" (there was none, it is kept now) or
+				     "unknown" (there was none to compare with); static */
+};
+
+/*
+ * Read everything of an image: all metadata, attributes and content, and the file's digest. What is
+ * wrong is told, and is no failure: look at result->findings. A good image that the catalogue
+ * does not know, or knows without a digest, is noted with it.
+ * Errors: ENOENT, EACCES, EINVAL (digest is none), EOPNOTSUPP (the image cannot be read here),
+ * ESTALE (it was written meanwhile). store may be NULL.
+ */
+RAMET_API int ramet_verify(struct ramet_store *store, const struct ramet_verify_options *options,
+	struct ramet_verify_result *result, struct ramet_error *err);
 
 /* ------------------------------------------------------------------------------------------- */
 /* What this host can do.                                                                       */

@@ -30,6 +30,7 @@ void store_image_free(struct store_image *image)
 	free(image->format);
 	free(image->digest);
 	free(image->process);
+	free(image->read_only_paths);
 	*image = (struct store_image){0};
 }
 
@@ -53,8 +54,8 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 	}
 	_cleanup_statement_ sqlite3_stmt *query = NULL;
 	int r = catalogue_prepare(store, &query, err,
-		"SELECT id, format, digest, process FROM image WHERE path = ? AND size = ? AND mtime_ns = ? AND "
-		"inode = ?",
+		"SELECT id, format, digest, process, read_only_paths, created FROM image "
+		"WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?",
 		"siii", image->path, (int64_t)image->st.st_size, stat_mtime_ns(&image->st),
 		(int64_t)image->st.st_ino);
 	if (r == 0)
@@ -64,7 +65,9 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 		image->format = catalogue_text(query, 1);
 		image->digest = catalogue_text(query, 2);
 		image->process = catalogue_text(query, 3);
-		if (!image->format || !image->digest || !image->process)
+		image->read_only_paths = catalogue_text(query, 4);
+		image->created = sqlite3_column_int64(query, 5);
+		if (!image->format || !image->digest || !image->process || !image->read_only_paths)
 			r = error_memory(err);
 	}
 	if (r < 0)
@@ -159,6 +162,7 @@ void store_images_free(struct store_images *images)
 	for (size_t i = 0; i < images->count; i++) {
 		free(images->items[i].path);
 		free(images->items[i].format);
+		free(images->items[i].digest);
 	}
 	vector_free(images);
 }
@@ -169,8 +173,9 @@ static int read_row(sqlite3_stmt *row, struct store_image_row *image, struct ram
 		.id = sqlite3_column_int64(row, 0),
 		.path = catalogue_text(row, 1),
 		.format = catalogue_text(row, 2),
+		.digest = catalogue_text(row, 8),
 	};
-	if (!image->path || !image->format)
+	if (!image->path || !image->format || !image->digest)
 		return error_memory(err);
 	image->info = (struct ramet_image_info){
 		.path = image->path,
@@ -180,6 +185,7 @@ static int read_row(sqlite3_stmt *row, struct store_image_row *image, struct ram
 			sqlite3_column_int64(row, 4), sqlite3_column_int64(row, 5)),
 		.created = sqlite3_column_int64(row, 6),
 		.forks = (uint64_t)sqlite3_column_int64(row, 7),
+		.digest = image->digest,
 	};
 	return 0;
 }
@@ -208,6 +214,7 @@ static int forget_gone(
 		if (gone) {
 			free(image.path);
 			free(image.format);
+			free(image.digest);
 			*some = true;
 		} else {
 			images->items[kept++] = image;
@@ -226,7 +233,7 @@ int store_images_list(
 		"SELECT id, path, format, size, mtime_ns, inode, created, "
 		"(SELECT count(*) FROM fork f WHERE f.image = image.id AND f.state = 'ready') + "
 		"(SELECT count(*) FROM fork_layer l JOIN fork f ON f.id = l.fork "
-		"WHERE l.image = image.id AND f.state = 'ready') "
+		"WHERE l.image = image.id AND f.state = 'ready'), digest "
 		"FROM image ORDER BY path, created, id",
 		"");
 	while (r == 0 && (r = catalogue_step(store, query, err)) > 0) {
@@ -328,5 +335,32 @@ int store_image_parents(struct ramet_store *store, int64_t image, struct store_l
 		r = store_layer_push(parents, query, err);
 	if (r < 0)
 		store_layers_free(parents);
+	return r;
+}
+
+void store_names_free(struct store_names *names)
+{
+	for (size_t i = 0; i < names->count; i++)
+		free(names->items[i]);
+	vector_free(names);
+}
+
+int store_image_forks(struct ramet_store *store, int64_t image, struct store_names *names,
+	struct ramet_error *err)
+{
+	*names = (struct store_names){0};
+	_cleanup_statement_ sqlite3_stmt *query = NULL;
+	int r = catalogue_prepare(store, &query, err,
+		"SELECT name FROM fork WHERE state = 'ready' AND (image = ?1 OR "
+		"id IN (SELECT fork FROM fork_layer WHERE image = ?1)) ORDER BY name",
+		"i", image);
+	while (r == 0 && (r = catalogue_step(store, query, err)) > 0) {
+		char **name = vector_push(names);
+		if (name)
+			*name = catalogue_text(query, 0);
+		r = name && *name ? 0 : error_memory(err);
+	}
+	if (r < 0)
+		store_names_free(names);
 	return r;
 }

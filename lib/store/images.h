@@ -12,9 +12,11 @@ struct store_image {
 	int64_t id; /* 0: not in the catalogue, and the other strings are NULL */
 	char *path; /* absolute */
 	char *format;
-	char *digest;   /* "sha256:HEX" of the file, "" when it was never computed */
-	char *process;  /* the default command, JSON; "" for none */
-	struct stat st; /* of the file now */
+	char *digest;          /* "sha256:HEX" of the file, "" when it was never computed */
+	char *process;         /* the default command, JSON; "" for none */
+	char *read_only_paths; /* in it, one a line; "" for none */
+	int64_t created;       /* when it came into the catalogue; seconds since the epoch */
+	struct stat st;        /* of the file now */
 };
 void store_image_free(struct store_image *image);
 #define _cleanup_image_ __attribute__((cleanup(store_image_free)))
@@ -42,13 +44,23 @@ int store_image_parents(struct ramet_store *store, int64_t image, struct store_l
 int store_chain_facts(struct ramet_store *store, const int64_t *images, size_t count,
 	char **read_only_paths, char **process, struct ramet_error *err);
 
+/* The names of the forks that stand on it, as base or layer. */
+struct store_names {
+	char **items;
+	size_t count, capacity;
+};
+int store_image_forks(struct ramet_store *store, int64_t image, struct store_names *names,
+	struct ramet_error *err);
+void store_names_free(struct store_names *names);
+#define _cleanup_names_ __attribute__((cleanup(store_names_free)))
+
 /* Every image in the catalogue. One whose file is gone and that no fork and no layer stands on is
  * forgotten. */
 struct store_images {
 	struct store_image_row {
-		struct ramet_image_info info; /* its strings belong to path and format */
+		struct ramet_image_info info; /* its strings belong to those below */
 		int64_t id;
-		char *path, *format;
+		char *path, *format, *digest;
 	} * items;
 	size_t count, capacity;
 };
