@@ -33,11 +33,17 @@ struct option_spec {
 			      "FILE" and "DIR" complete to files and folders */
 	const char *help;
 	enum option_kind kind;
+	char letter;   /* "-l" is the same as "--long"; 0: there is no short form */
 	size_t offset; /* of the value in the command's own struct */
 };
 #define OPTION(kind, type, member, name, value, help) \
 	{ \
-		name, value, help, OPTION_##kind, offsetof(type, member) \
+		name, value, help, OPTION_##kind, 0, offsetof(type, member) \
+	}
+/* A flag that has a letter too. */
+#define OPTION_SHORT(kind, type, member, letter, name, value, help) \
+	{ \
+		name, value, help, OPTION_##kind, letter, offsetof(type, member) \
 	}
 #define OPTION_END \
 	{ \
@@ -106,7 +112,7 @@ const char *cli_format_choose(const char *given, const char *image);
 
 extern const struct command *const commands[]; /* ended by NULL */
 extern const struct command command_build, command_prepare, command_fork, command_run, command_diff,
-	command_commit, command_config, command_ls, command_show, command_rm, command_doctor,
-	command_help, command_completion;
+	command_commit, command_config, command_ls, command_cat, command_inspect, command_verify,
+	command_show, command_rm, command_doctor, command_help, command_completion;
 
 #endif

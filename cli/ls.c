@@ -5,15 +5,21 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "cli/ls_image.h"
+#include "cli/place.h"
 #include "cli/table.h"
 
 struct ls_options {
-	bool names, images;
+	bool names, images, recursive, more;
 };
 
 static const struct option_spec ls_specs[] = {
 	OPTION(FLAG, struct ls_options, names, "names", NULL, "names of forks only, one a line"),
 	OPTION(FLAG, struct ls_options, images, "images", NULL, "the images instead of the forks"),
+	OPTION_SHORT(FLAG, struct ls_options, more, 'l', "long", NULL,
+		"of an image: mode, links, owner, size, time, target of each"),
+	OPTION_SHORT(FLAG, struct ls_options, recursive, 'R', "recursive", NULL,
+		"of an image: all that is below, too; whole paths"),
 	OPTION_END,
 };
 
@@ -79,10 +85,11 @@ static int image_row(void *ctx, const struct ramet_image_info *info)
 static int image_object(void *ctx, const struct ramet_image_info *info)
 {
 	json_array_append_new(
-		ctx, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I}", "path",
+		ctx, json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:o}", "path",
 			     cli_json_string(info->path), "format", info->format, "size",
 			     (json_int_t)info->size, "state", info->state, "forks",
-			     (json_int_t)info->forks, "created", (json_int_t)info->created));
+			     (json_int_t)info->forks, "created", (json_int_t)info->created,
+			     "digest", *info->digest ? json_string(info->digest) : json_null()));
 	return 0;
 }
 
@@ -126,6 +133,17 @@ static int list_images(struct invocation *inv, struct ramet_error *err)
 static int ls_run(struct invocation *inv, struct ramet_error *err)
 {
 	const struct ls_options *options = inv->options;
+	bool place = inv->argument_count > 0;
+	if (place && !cli_is_place(inv->arguments[0]))
+		return cli_usage(inv, "'%s' names no place in an image; write '%s:/'",
+			inv->arguments[0], inv->arguments[0]);
+	if (place && (options->names || options->images))
+		return cli_usage(inv, "--names and --images go without a place in an image");
+	if (!place && (options->recursive || options->more))
+		return cli_usage(
+			inv, "--long and --recursive need a place in an image: IMAGE:/PATH");
+	if (place)
+		return cli_list_image(inv, options->recursive, options->more, err);
 	if (options->names && (options->images || inv->json))
 		return cli_usage(inv, "--names goes with neither --images nor --json");
 	if (options->names)
@@ -135,11 +153,12 @@ static int ls_run(struct invocation *inv, struct ramet_error *err)
 
 const struct command command_ls = {
 	.name = "ls",
-	.arguments = "",
-	.summary = "List the forks, or the images",
-	.example = "ramet ls",
+	.arguments = "[IMAGE:/PATH]",
+	.summary = "List the forks, the images, or what is in an image",
+	.example = "ramet ls -l base.squashfs:/etc",
 	.options = ls_specs,
 	.options_size = sizeof(struct ls_options),
+	.most = 1,
 	.has_json = true,
 	.run = ls_run,
 };

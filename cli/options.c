@@ -80,6 +80,28 @@ static int store_value(struct invocation *inv, const struct option_spec *spec, c
 	return 0;
 }
 
+static const struct option_spec *spec_of_letter(const struct command *command, char letter)
+{
+	for (const struct option_spec *o = command->options; o && o->name; o++)
+		if (o->letter && o->letter == letter)
+			return o;
+	return NULL;
+}
+
+/* "-lR": each letter is a flag. Answers 0 or an exit status. */
+static int parse_letters(struct invocation *inv, const char *word)
+{
+	for (const char *letter = word + 1; *letter; letter++) {
+		const struct option_spec *spec = spec_of_letter(inv->command, *letter);
+		if (!spec)
+			return cli_usage(inv, "there is no option %s", word);
+		int r = store_value(inv, spec, NULL);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 /* One "--name" or "--name=value"; *next is the word after it, taken when it is the value.
  * Answers 0, an exit status, or -1 when help was shown. */
 static int parse_option(struct invocation *inv, const char *word, char ***next)
@@ -126,8 +148,12 @@ int options_parse(struct invocation *inv, int argc, char **argv)
 		}
 		if (strcmp(word, "-h") == 0)
 			word = "--help";
-		if (word[0] == '-' && word[1] && word[1] != '-')
-			return cli_usage(inv, "there is no option %s", word);
+		if (word[0] == '-' && word[1] && word[1] != '-') {
+			int r = parse_letters(inv, word);
+			if (r)
+				return r;
+			continue;
+		}
 		if (word[0] != '-' || !word[1]) {
 			arguments[inv->argument_count++] = word;
 			continue;
@@ -146,10 +172,13 @@ int options_parse(struct invocation *inv, int argc, char **argv)
 	return 0;
 }
 
-static void help_line(const char *name, const char *value, const char *help)
+static void help_line(char letter, const char *name, const char *value, const char *help)
 {
-	char left[128];
-	snprintf(left, sizeof left, "--%s%s%s", name, value ? " " : "", value ? value : "");
+	char left[128], in_short[8] = "";
+	if (letter)
+		snprintf(in_short, sizeof in_short, ", -%c", letter);
+	snprintf(left, sizeof left, "--%s%s%s%s", name, in_short, value ? " " : "",
+		value ? value : "");
 	if (strlen(left) <= 24)
 		printf("  %-24s  %s\n", left, help);
 	else
@@ -163,13 +192,13 @@ void options_help(const struct command *command)
 		command->arguments && *command->arguments ? " " : "",
 		command->arguments ? command->arguments : "");
 	for (const struct option_spec *o = command->options; o && o->name; o++)
-		help_line(o->name, o->value, o->help);
+		help_line(o->letter, o->name, o->value, o->help);
 	if (!command->no_store)
-		help_line("root", "DIR",
+		help_line(0, "root", "DIR",
 			"the store's folder (default: $RAMET_ROOT, then the usual place)");
 	if (command->has_json)
-		help_line("json", NULL, "answer in JSON, errors too");
-	help_line("help", NULL, "show this");
+		help_line(0, "json", NULL, "answer in JSON, errors too");
+	help_line(0, "help", NULL, "show this");
 	if (command->example)
 		printf("\nExample: %s\n", command->example);
 	printf("\nMore: man ramet-%s\n", command->name);

@@ -342,6 +342,7 @@ struct ramet_commit_result {
  */
 RAMET_API int ramet_commit(struct ramet_store *store, const struct ramet_commit_options *options,
 	struct ramet_commit_result *result, struct ramet_error *err);
+
 /* ------------------------------------------------------------------------------------------- */
 /* Looking into images. All of them are read in a sandboxed child: an image may be anybody's.   */
 

@@ -7,17 +7,16 @@
  * is opened before it and published after it belongs to this process.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "api/build.h"
 #include "api/delta.h"
+#include "api/publish.h"
 #include "api/sources.h"
 #include "api/work.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/file_digest.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "image/image.h"
@@ -183,40 +182,6 @@ static int write_image(struct build *build, struct ramet_error *err)
 	return 0;
 }
 
-/* The digest is made while the disk takes the image in: both only read it. Zeros go through the sum as
- * any bytes do, so an image that is nearly all holes is left without. */
-#define DIGEST_HOLES_MAX ((uint64_t)1 << 30)
-
-static void *make_digest(void *ctx)
-{
-	struct build *build = ctx;
-	/* Without one the image is as good; `verify` makes it. */
-	if (file_digest(build->output.fd, build->result->digest) < 0)
-		build->result->digest[0] = '\0';
-	return NULL;
-}
-
-static bool is_worth_a_digest(int fd)
-{
-	struct stat st;
-	if (fstat(fd, &st) < 0)
-		return false;
-	uint64_t length = (uint64_t)st.st_size, taken = (uint64_t)st.st_blocks * 512;
-	return length < taken || length - taken <= DIGEST_HOLES_MAX;
-}
-
-static int publish_with_digest(struct build *build, struct ramet_error *err)
-{
-	pthread_t thread;
-	build->result->digest[0] = '\0';
-	bool started = is_worth_a_digest(build->output.fd) &&
-		       pthread_create(&thread, NULL, make_digest, build) == 0;
-	int r = outfile_publish(&build->output, err);
-	if (started)
-		pthread_join(thread, NULL);
-	return r;
-}
-
 static int publish(struct build *build, struct ramet_error *err)
 {
 	const struct ramet_build_options *options = build->options;
@@ -224,12 +189,7 @@ static int publish(struct build *build, struct ramet_error *err)
 		const struct ramet_progress progress = {"sync", 0, 0};
 		options->progress(options->progress_ctx, &progress);
 	}
-	int r = publish_with_digest(build, err);
-	struct stat st;
-	if (r == 0 && fstat(build->output.fd, &st) == 0)
-		build->result->bytes_written = MIN(
-			(uint64_t)st.st_blocks * 512, build->result->image_bytes);
-	return r;
+	return publish_image(&build->output, build->result, err);
 }
 
 /* What counts from here on is the layer. */

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "api/fork_files.h"
+#include "api/publish.h"
 #include "api/work.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -187,10 +188,7 @@ static int publish(struct commit *commit, struct ramet_error *err)
 		r = store_fork_check_base(&again, err);
 	store_fork_free(&again);
 	if (r == 0)
-		r = outfile_publish(&commit->output, err);
-	struct stat st;
-	if (r == 0 && fstat(commit->output.fd, &st) == 0)
-		image->bytes_written = MIN((uint64_t)st.st_blocks * 512, image->image_bytes);
+		r = publish_image(&commit->output, image, err);
 	image->sync_seconds = clock_seconds() - start;
 	return r;
 }
@@ -210,6 +208,7 @@ static int note_image(struct commit *commit, struct ramet_error *err)
 	const struct store_image_facts facts = {.format = commit->format->name,
 		.read_only_paths = fork->read_only_paths,
 		.process = whole ? fork->process : NULL,
+		.digest = commit->answer.image.digest,
 		.parents = parents,
 		.parent_count = whole ? 0 : fork->layers.count + 1};
 	return store_image_add(commit->store, commit->options->output, &facts, err);
