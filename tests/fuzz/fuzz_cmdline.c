@@ -49,6 +49,13 @@ static void check(const struct cmdline *cmdline)
 		inside(cmdline->ro[i]);
 		must(cmdline->ro[i][0] == '/');
 	}
+	for (size_t i = 0; i < cmdline->env_count; i++) {
+		inside(cmdline->env[i]);
+		must(strchr(cmdline->env[i], '=') > cmdline->env[i]);
+	}
+	for (size_t i = 0; i < cmdline->user_count; i++)
+		inside(cmdline->user[i]);
+	must(!cmdline->user_count || *cmdline->user[0]);
 	for (size_t i = 0; i < cmdline->exec_count; i++)
 		inside(cmdline->exec[i]);
 	must(!cmdline->exec[cmdline->exec_count]);

@@ -94,6 +94,11 @@ static void test_refusals(void)
 			"the kernel argument ramet.mode=both is neither overlay nor clone"},
 		{"ramet.cwd=tmp",
 			"the kernel argument ramet.cwd=tmp is not a well encoded absolute path"},
+		{"ramet.env=A=b,C", "the kernel argument ramet.env=C is not NAME=VALUE"},
+		{"ramet.env==b", "the kernel argument ramet.env==b is not NAME=VALUE"},
+		{"ramet.env=A=%0", "the kernel argument ramet.env is not a well encoded list"},
+		{"ramet.user=", "the kernel argument ramet.user names no user"},
+		{"ramet.user=:5", "the kernel argument ramet.user names no user"},
 		{"ramet.ro=/a,b", "the kernel argument ramet.ro=b is not an absolute path"},
 		{"ramet.tty=24x", "the kernel argument ramet.tty=24x is not ROWSxCOLUMNS"},
 		{"ramet.tty=0x0", "the kernel argument ramet.tty=0x0 is not ROWSxCOLUMNS"},
@@ -121,6 +126,31 @@ static void test_nonce_in_spite_of_errors(void)
 	CHECK_STR(c.error, "the kernel argument ramet.mode=x is neither overlay nor clone");
 }
 
+static void test_command(void)
+{
+	REQUIRE(parse("ramet.env=A=b%20c%2Cd,E=,PATH=/x:/y ramet.user=app:27,44,77"));
+	CHECK_EQ(c.env_count, 3);
+	CHECK_STR(c.env[0], "A=b c,d");
+	CHECK_STR(c.env[1], "E=");
+	CHECK_EQ(c.user_count, 3);
+	CHECK_STR(c.user[0], "app:27");
+	CHECK_STR(c.user[2], "77");
+}
+
+static void test_both(void)
+{
+	static char more[] = "ramet.exec=a,b ramet.user=app ramet.env=A=1";
+	static char line[] = "ramet.nonce=n ramet.user=root";
+	REQUIRE(cmdline_parse_both(&c, more, line));
+	CHECK_EQ(c.exec_count, 2);
+	CHECK_STR(c.user[0], "root");
+	CHECK_EQ(c.env_count, 1);
+	CHECK_STR(c.nonce, "n");
+	static char wrong[] = "ramet.exec=a ramet.colour=red", good[] = "ramet.nonce=n";
+	CHECK(!cmdline_parse_both(&c, wrong, good));
+	CHECK_STR(c.nonce, "n");
+}
+
 /* name=x0,x1,... with count items */
 static bool parse_many(const char *name, const char *item, unsigned count)
 {
@@ -140,6 +170,12 @@ static void test_limits(void)
 	CHECK(parse_many("ramet.exec", "a", CMDLINE_MAX_ARGUMENTS));
 	CHECK(!c.exec[CMDLINE_MAX_ARGUMENTS]);
 	CHECK(!parse_many("ramet.exec", "a", CMDLINE_MAX_ARGUMENTS + 1));
+	CHECK(parse_many("ramet.env", "A=b", CMDLINE_MAX_ENV));
+	CHECK_EQ(c.env_count, CMDLINE_MAX_ENV);
+	CHECK(!parse_many("ramet.env", "A=b", CMDLINE_MAX_ENV + 1));
+	CHECK_STR(c.error, "the kernel argument ramet.env has more than 1024 items");
+	CHECK(parse_many("ramet.user", "1", CMDLINE_MAX_GROUPS + 1));
+	CHECK(!parse_many("ramet.user", "1", CMDLINE_MAX_GROUPS + 2));
 	CHECK(parse_many("ramet.ro", "/a", CMDLINE_MAX_RO));
 	CHECK(!parse_many("ramet.ro", "/a", CMDLINE_MAX_RO + 1));
 }
@@ -151,4 +187,6 @@ TEST_MAIN({"an ordinary command line asks for changes in memory over vda", test_
 	{"the last of two equal arguments counts", test_ram_and_last_one_wins},
 	{"what is not understood is refused in a sentence", test_refusals},
 	{"the nonce is found in spite of errors", test_nonce_in_spite_of_errors},
+	{"a command's environment and user", test_command},
+	{"what the line has no room for counts less than the line", test_both},
 	{"lists end at their limits", test_limits})
