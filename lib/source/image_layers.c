@@ -120,5 +120,8 @@ int image_source_add(struct image_source *image, const struct reel *reel,
 	if (!layer->name)
 		return error_memory(err);
 	layer->reel.name = layer->name;
-	return stream_new(&layer->stream, &layer->reel, &image->lib, err);
+	int r = stream_new(&layer->stream, &layer->reel, &image->lib, err);
+	if (r == 0)
+		stream_share(layer->stream, &image->reading);
+	return r;
 }

@@ -22,6 +22,7 @@ struct image_source {
 	struct reel outer; /* the archive that the layers are in; for those that need one */
 	char *outer_name;
 	VECTOR(struct image_layer) layers;
+	struct stream *reading; /* which of the layers' streams is read for content */
 };
 
 /* kind: as struct source_ops has it, "OCI image". Errors: ENOMEM, ELIBACC. */

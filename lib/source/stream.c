@@ -33,8 +33,9 @@ struct stream {
 	struct acl_names names;
 	VECTOR(struct sparse_file) sparse; /* by number */
 	VECTOR(struct byte_range) pieces;
-	struct tape tape; /* of the second reading; without archive until it begins */
-	bool strict;      /* the archive must have an end mark, and nothing behind it */
+	struct tape tape;        /* of the second reading; without archive until it begins */
+	struct stream **reading; /* shared with others (stream_share), or NULL */
+	bool strict;             /* the archive must have an end mark, and nothing behind it */
 };
 
 int stream_new(struct stream **out, const struct reel *reel, const struct archive_library *lib,
@@ -55,10 +56,17 @@ int stream_new(struct stream **out, const struct reel *reel, const struct archiv
 	return 0;
 }
 
+void stream_share(struct stream *stream, struct stream **reading)
+{
+	stream->reading = reading;
+}
+
 void stream_free(struct stream *stream)
 {
 	if (!stream)
 		return;
+	if (stream->reading && *stream->reading == stream)
+		*stream->reading = NULL;
 	tape_close(&stream->tape);
 	acl_names_free(&stream->names);
 	vector_free(&stream->sparse);
@@ -118,6 +126,11 @@ static int stream_content_data(struct content *content, uint64_t offset, uint64_
 static int wind(struct stream *stream, uint64_t number, uint64_t offset, struct ramet_error *err)
 {
 	struct tape *tape = &stream->tape;
+	if (stream->reading && *stream->reading != stream) {
+		if (*stream->reading)
+			tape_close(&(*stream->reading)->tape);
+		*stream->reading = stream;
+	}
 	if (tape->archive &&
 		(tape->number > number || (tape->number == number && tape->data_offset > offset)))
 		tape_close(tape);

@@ -34,6 +34,10 @@ int stream_new(struct stream **out, const struct reel *reel, const struct archiv
 	struct ramet_error *err);
 void stream_free(struct stream *stream); /* NULL is fine */
 
+/* Of all streams that share the same *reading (NULL at first) only one is being read for content at a
+ * time: what the others hold for that is freed. reading must outlive them. */
+void stream_share(struct stream *stream, struct stream **reading);
+
 struct stream_options {
 	/* Names ".wh.*" mean what they mean in layers of images; otherwise they are names. */
 	bool whiteouts;
