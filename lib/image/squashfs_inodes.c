@@ -7,12 +7,14 @@
  */
 #include "image/squashfs_writer.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <sqfs/block.h>
 #include <sqfs/error.h>
 #include <sqfs/xattr.h>
 
@@ -213,4 +215,67 @@ int squashfs_write_inodes(struct squashfs_writer *writer, struct ramet_error *er
 	if (code == 0)
 		code = sqfs_meta_write_write_to_file(writer->directory_table);
 	return code == 0 ? 0 : squashfs_failed(writer, code, "write the directory table", err);
+}
+
+/* The table is blocks of metadata, and after them a list of where each of those begins. */
+struct export_table {
+	struct squashfs_writer *writer;
+	sqfs_meta_writer_t *meta;
+	VECTOR(sqfs_u64) blocks;
+	sqfs_u64 entries[SQFS_META_BLOCK_SIZE / sizeof(sqfs_u64)];
+	size_t used;
+};
+
+static int flush_export(struct export_table *table)
+{
+	if (!table->used)
+		return 0;
+	sqfs_u64 *block = vector_push(&table->blocks);
+	if (!block)
+		return SQFS_ERROR_ALLOC;
+	*block = htole64(table->writer->file.size);
+	size_t bytes = table->used * sizeof table->entries[0];
+	table->used = 0;
+	/* A full block is written at once. */
+	return sqfs_meta_writer_append(table->meta, table->entries, bytes);
+}
+
+static int export_node(struct export_table *table, const struct tree_node *node)
+{
+	table->entries[table->used++] = htole64((uint64_t)node->place);
+	return table->used == ARRAY_SIZE(table->entries) ? flush_export(table) : 0;
+}
+
+/* In the order of number_inodes. */
+static int export_all(struct export_table *table)
+{
+	struct tree_node *root = table->writer->tree->root;
+	int r = export_node(table, root);
+	for (struct tree_node *node = root; node; node = tree_next(node)) {
+		if (!S_ISDIR(node->mode))
+			continue;
+		for (struct tree_node *child = node->first; child && r == 0; child = child->next)
+			if (!tree_link(child))
+				r = export_node(table, child);
+	}
+	if (r == 0)
+		r = flush_export(table);
+	return r == 0 ? sqfs_meta_writer_flush(table->meta) : r;
+}
+
+int squashfs_write_export_table(struct squashfs_writer *writer)
+{
+	sqfs_file_t *file = &writer->file.base;
+	struct export_table table = {
+		.writer = writer, .meta = sqfs_meta_writer_create(file, writer->compressor, 0)};
+	int r = table.meta ? export_all(&table) : SQFS_ERROR_ALLOC;
+	if (r == 0) {
+		writer->super.export_table_start = writer->file.size;
+		writer->super.flags |= SQFS_FLAG_EXPORTABLE;
+		r = file->write_at(file, writer->file.size, table.blocks.items,
+			table.blocks.count * sizeof(sqfs_u64));
+	}
+	sqfs_destroy(table.meta);
+	vector_free(&table.blocks);
+	return r;
 }

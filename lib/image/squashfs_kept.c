@@ -2,8 +2,8 @@
 /*
  * Where the content of a tree's files is, until their inodes are written, which is after the last
  * byte of content. libsquashfs notes it in some hundred bytes for each file. Most files are one
- * tail in a fragment block: what tells where that is fits into the 48 bits of the node's place and
- * takes no room at all. For the others the place is an index into a list of packed notes.
+ * tail in a fragment: what tells where that is fits into the 48 bits of the node's place and takes no
+ * room at all. For the others the place is an index into a list of packed notes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,17 +11,6 @@
 #include <sqfs/error.h>
 
 #include "image/squashfs_writer.h"
-
-/* A place: the top bit says that it is a fragment: 29 bits of its number, 18 of the offset in it
- * (block sizes end at 1 MiB, but ours is 128 KiB). Otherwise the rest is an index, NO_CONTENT for
- * an empty file. */
-#define OFFSET_BITS   18
-#define FRAGMENT_BITS 29
-#define IS_FRAGMENT   ((uint64_t)1 << 47)
-#define NO_CONTENT    (IS_FRAGMENT - 1)
-#define NO_FRAGMENT   UINT32_MAX
-
-_Static_assert(SQFS_DEFAULT_BLOCK_SIZE <= 1 << OFFSET_BITS, "an offset in a block needs more bits");
 
 struct squashfs_kept {
 	uint64_t start, sparse;
@@ -45,14 +34,6 @@ static int keep_one(
 {
 	struct squashfs_kept kept = {0};
 	unpack(pending->inode, &kept);
-	*place = NO_CONTENT;
-	bool has_fragment = kept.fragment != NO_FRAGMENT;
-	if (!kept.blocks && !has_fragment)
-		return 0;
-	if (!kept.blocks && kept.fragment < 1U << FRAGMENT_BITS) {
-		*place = IS_FRAGMENT | (uint64_t)kept.fragment << OFFSET_BITS | kept.offset;
-		return 0;
-	}
 	size_t bytes = kept.blocks * sizeof kept.sizes[0];
 	struct squashfs_kept *copy = arena_alloc(&writer->kept, sizeof *copy + bytes);
 	const struct squashfs_kept **slot = copy ? vector_push(&writer->files) : NULL;
@@ -83,13 +64,13 @@ int squashfs_keep_pending(struct squashfs_writer *writer, struct ramet_error *er
 sqfs_inode_generic_t *squashfs_kept_inode(
 	const struct squashfs_writer *writer, const struct tree_node *node)
 {
-	struct squashfs_kept none = {.fragment = NO_FRAGMENT, .offset = NO_FRAGMENT};
+	struct squashfs_kept none = {
+		.fragment = SQUASHFS_NO_FRAGMENT, .offset = SQUASHFS_NO_FRAGMENT};
 	const struct squashfs_kept *kept = &none;
-	if (node->place & IS_FRAGMENT) {
-		none.fragment = (uint32_t)(node->place >> OFFSET_BITS) &
-				((1U << FRAGMENT_BITS) - 1);
-		none.offset = (uint32_t)node->place & ((1U << OFFSET_BITS) - 1);
-	} else if (node->place != NO_CONTENT) {
+	if (node->place & SQUASHFS_IS_TAIL) {
+		none.fragment = squashfs_place_fragment(node->place);
+		none.offset = squashfs_place_offset(node->place);
+	} else if (node->place != SQUASHFS_NO_CONTENT) {
 		kept = writer->files.items[node->place];
 	}
 	size_t bytes = kept->blocks * sizeof kept->sizes[0];

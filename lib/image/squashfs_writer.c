@@ -4,8 +4,8 @@
  * (Documentation/filesystems/squashfs.rst): superblock, compressor options, content, inode table,
  * directory table, fragment, export, id and xattr table.
  *
- * Content goes through libsquashfs's block processor: one worker for each CPU compresses blocks of
- * 128 KiB, and blocks come back in the order in which they were handed in, however many workers
+ * Content goes through libsquashfs's block processor, what does not fill a block as part of a fragment
+ * (squashfs_tails.c): one worker for each CPU compresses blocks of 128 KiB, and blocks come back in the order in which they were handed in, however many workers
  * there are. So the bytes depend on the tree alone. A hole is fed from a page of zeros: the
  * processor knows a block of zeros and stores nothing for it.
  */
@@ -25,7 +25,7 @@
 #include "image/formats.h"
 #include "source/content.h"
 
-#define BLOCK_SIZE   ((size_t)SQFS_DEFAULT_BLOCK_SIZE)
+#define BLOCK_SIZE   SQUASHFS_BLOCK
 #define BUFFER_SIZE  BLOCK_SIZE
 #define DEVICE_BLOCK ((uint64_t)SQFS_DEVBLK_SIZE)
 #define BACKLOG      128 /* blocks in flight, 16 MiB: a worker seldom waits to be woken */
@@ -88,13 +88,17 @@ static int make_parts(struct squashfs_writer *writer)
 	writer->directory_table = sqfs_meta_writer_create(
 		file, writer->compressor, SQFS_META_WRITER_KEEP_IN_MEMORY);
 	if (writer->directory_table)
-		writer->directories = sqfs_dir_writer_create(
-			writer->directory_table, SQFS_DIR_WRITER_CREATE_EXPORT_TABLE);
+		writer->directories = sqfs_dir_writer_create(writer->directory_table, 0);
 	writer->buffer = malloc(BUFFER_SIZE);
+	writer->tail = malloc(BLOCK_SIZE);
 	writer->pending = calloc(SQUASHFS_PENDING, sizeof *writer->pending);
 	if (!writer->blocks || !writer->fragments || !writer->ids || !writer->xattrs ||
-		!writer->inode_table || !writer->directories || !writer->buffer || !writer->pending)
+		!writer->inode_table || !writer->directories || !writer->buffer || !writer->tail ||
+		!writer->pending)
 		return SQFS_ERROR_ALLOC;
+	int r = squashfs_tails_init(writer);
+	if (r != 0)
+		return r;
 	unsigned workers = count_workers();
 	const sqfs_block_processor_desc_t description = {
 		.size = sizeof description,
@@ -102,10 +106,7 @@ static int make_parts(struct squashfs_writer *writer)
 		.num_workers = workers,
 		.max_backlog = BACKLOG,
 		.cmp = writer->compressor,
-		.wr = writer->blocks,
-		.tbl = writer->fragments,
-		.file = file,
-		.uncmp = writer->decompressor,
+		.wr = writer->tails.front,
 	};
 	return sqfs_block_processor_create_ex(&description, &writer->processor);
 }
@@ -139,9 +140,13 @@ static int begin(struct squashfs_writer *writer, const char *compression, struct
 static int append(
 	struct squashfs_writer *writer, const void *data, size_t length, struct ramet_error *err)
 {
-	int r = sqfs_block_processor_append(writer->processor, data, length);
+	size_t whole = MIN(writer->whole, length);
+	int r = whole ? sqfs_block_processor_append(writer->processor, data, whole) : 0;
 	if (r != 0)
 		return squashfs_failed(writer, r, "write the image", err);
+	writer->whole -= whole;
+	memcpy(writer->tail + writer->tail_used, (const char *)data + whole, length - whole);
+	writer->tail_used += length - whole;
 	writer->content_done += length;
 	meter_advance(&writer->meter, writer->content_done);
 	return 0;
@@ -185,6 +190,42 @@ static int append_content(
 	return content_verify(content, err);
 }
 
+static int begin_file(struct squashfs_writer *writer, struct tree_node *node)
+{
+	struct squashfs_pending *pending = &writer->pending[writer->pending_count++];
+	pending->node = node;
+	return sqfs_block_processor_begin_file(writer->processor, &pending->inode, NULL, 0);
+}
+
+/* A tail of zeros is a hole, which libsquashfs notes in the inode as it does with blocks. */
+static int end_file(struct squashfs_writer *writer, struct tree_node *node, bool has_blocks)
+{
+	size_t size = writer->tail_used;
+	bool has_tail = size &&
+			(writer->tail[0] || memcmp(writer->tail, writer->tail + 1, size - 1));
+	uint64_t place = SQUASHFS_NO_CONTENT;
+	int code = 0;
+	if (size && !has_tail) {
+		if (!has_blocks)
+			code = begin_file(writer, node);
+		has_blocks = true;
+		if (code == 0)
+			code = sqfs_block_processor_append(writer->processor, writer->tail, size);
+	}
+	if (code == 0 && has_blocks)
+		code = sqfs_block_processor_end_file(writer->processor);
+	if (code == 0 && has_tail)
+		code = squashfs_tails_add(writer, writer->tail, size, &place);
+	if (code != 0)
+		return code;
+	if (!has_blocks)
+		node->place = place;
+	else if (has_tail)
+		sqfs_inode_set_frag_location(writer->pending[writer->pending_count - 1].inode,
+			squashfs_place_fragment(place), squashfs_place_offset(place));
+	return 0;
+}
+
 static int write_file(
 	struct squashfs_writer *writer, struct tree_node *node, struct ramet_error *err)
 {
@@ -192,17 +233,29 @@ static int write_file(
 	int r = content_open(&content, writer->tree, node, err);
 	if (r < 0)
 		return r;
-	struct squashfs_pending *pending = &writer->pending[writer->pending_count++];
-	pending->node = node;
-	int code = sqfs_block_processor_begin_file(writer->processor, &pending->inode, NULL, 0);
+	writer->whole = node->size - node->size % BLOCK_SIZE;
+	writer->tail_used = 0;
+	bool has_blocks = writer->whole != 0;
+	int code = has_blocks ? begin_file(writer, node) : 0;
 	if (code == 0) {
 		r = append_content(writer, &content, err);
 		if (r < 0)
 			return r;
-		code = sqfs_block_processor_end_file(writer->processor);
+		code = end_file(writer, node, has_blocks);
 	}
 	writer->figures->bytes_read += content.read;
 	return code == 0 ? 0 : squashfs_failed(writer, code, "write the image", err);
+}
+
+/* What only content needs: the tables that follow are to have its memory. */
+static void release_content(struct squashfs_writer *writer)
+{
+	/* The processor first: its workers use the rest. */
+	sqfs_destroy(writer->processor);
+	writer->processor = NULL;
+	squashfs_tails_free(&writer->tails);
+	sqfs_destroy(writer->blocks);
+	writer->blocks = NULL;
 }
 
 /* Once nothing is in flight, what libsquashfs noted about the files so far is whole. */
@@ -229,10 +282,14 @@ static int write_content(struct squashfs_writer *writer, struct ramet_error *err
 		if (r < 0)
 			return r;
 	}
-	int code = sqfs_block_processor_finish(writer->processor);
+	int code = squashfs_tails_flush(writer);
+	if (code == 0)
+		code = sqfs_block_processor_finish(writer->processor);
 	if (code != 0)
 		return squashfs_failed(writer, code, "write the image", err);
-	return squashfs_keep_pending(writer, err);
+	r = squashfs_keep_pending(writer, err);
+	release_content(writer);
+	return r;
 }
 
 static int write_tables(struct squashfs_writer *writer)
@@ -240,11 +297,9 @@ static int write_tables(struct squashfs_writer *writer)
 	sqfs_file_t *file = &writer->file.base;
 	sqfs_compressor_t *compressor = writer->compressor;
 	sqfs_super_t *super = &writer->super;
-	const struct tree_node *root = writer->tree->root;
 	int r = sqfs_frag_table_write(writer->fragments, file, super, compressor);
 	if (r == 0)
-		r = sqfs_dir_writer_write_export_table(
-			writer->directories, file, compressor, root->number, root->place, super);
+		r = squashfs_write_export_table(writer);
 	if (r == 0)
 		r = sqfs_id_table_write(writer->ids, file, super, compressor);
 	if (r == 0)
@@ -284,15 +339,13 @@ static void release(struct squashfs_writer *writer)
 {
 	if (writer->processor)
 		drain(writer);
-	/* The processor first: its workers use the rest. */
-	sqfs_destroy(writer->processor);
+	release_content(writer);
 	sqfs_destroy(writer->directories);
 	sqfs_destroy(writer->directory_table);
 	sqfs_destroy(writer->inode_table);
 	sqfs_destroy(writer->xattrs);
 	sqfs_destroy(writer->ids);
 	sqfs_destroy(writer->fragments);
-	sqfs_destroy(writer->blocks);
 	sqfs_destroy(writer->decompressor);
 	sqfs_destroy(writer->compressor);
 	for (size_t i = 0; i < writer->pending_count; i++)
@@ -301,6 +354,7 @@ static void release(struct squashfs_writer *writer)
 	arena_free(&writer->kept);
 	vector_free(&writer->files);
 	free(writer->buffer);
+	free(writer->tail);
 }
 
 int squashfs_write(struct tree *tree, int fd, const struct image_options *options,

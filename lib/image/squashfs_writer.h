@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the parts of the squashfs writer share: content (squashfs_writer.c) comes first; where it
- * went is kept in little room (squashfs_kept.c); then inodes and directories (squashfs_inodes.c). */
+ * went is kept in little room (squashfs_tails.c, squashfs_kept.c); then inodes and directories (squashfs_inodes.c). */
 #ifndef IMAGE_SQUASHFS_WRITER_H
 #define IMAGE_SQUASHFS_WRITER_H
 
@@ -22,7 +22,55 @@
 #include "image/squashfs_file.h"
 #include "source/tree.h"
 
-#define SQUASHFS_NO_XATTRS UINT32_MAX
+#define SQUASHFS_NO_XATTRS   UINT32_MAX
+#define SQUASHFS_NO_FRAGMENT UINT32_MAX
+#define SQUASHFS_BLOCK       ((size_t)SQFS_DEFAULT_BLOCK_SIZE)
+
+/*
+ * A node's place says where a regular file's content is. The top bit: all of it is a tail, with 29
+ * bits of the fragment's number and 18 of the offset in it. Otherwise the rest is an index into
+ * squashfs_writer.files, or SQUASHFS_NO_CONTENT for an empty file.
+ */
+#define SQUASHFS_OFFSET_BITS    18
+#define SQUASHFS_MOST_FRAGMENTS ((1U << 29) - 1)
+#define SQUASHFS_IS_TAIL        ((uint64_t)1 << 47)
+#define SQUASHFS_NO_CONTENT     (SQUASHFS_IS_TAIL - 1)
+
+_Static_assert(SQFS_DEFAULT_BLOCK_SIZE <= 1 << SQUASHFS_OFFSET_BITS, "offsets need more bits");
+
+static inline uint64_t squashfs_tail_place(uint32_t fragment, uint32_t offset)
+{
+	return SQUASHFS_IS_TAIL | (uint64_t)fragment << SQUASHFS_OFFSET_BITS | offset;
+}
+
+static inline uint32_t squashfs_place_fragment(uint64_t place)
+{
+	return (uint32_t)(place >> SQUASHFS_OFFSET_BITS) & SQUASHFS_MOST_FRAGMENTS;
+}
+
+static inline uint32_t squashfs_place_offset(uint64_t place)
+{
+	return (uint32_t)place & ((1U << SQUASHFS_OFFSET_BITS) - 1);
+}
+
+/* A fragment that is at hand: the one being filled, and those before it. */
+struct squashfs_recent {
+	uint32_t number;
+	size_t used;
+	char *data;
+};
+#define SQUASHFS_RECENT 4
+
+struct squashfs_tails {
+	sqfs_block_writer_t *front; /* what libsquashfs writes blocks with */
+	uint64_t *slots;
+	size_t slot_count;
+	struct squashfs_recent recent[SQUASHFS_RECENT];
+	size_t turn; /* which of them is filled, modulo their number */
+	char *cached, *packed;
+	uint32_t cached_number;
+	size_t cached_used;
+};
 
 /* A file whose content libsquashfs was given, and may still be at work on. */
 struct squashfs_pending {
@@ -47,6 +95,12 @@ struct squashfs_writer {
 	sqfs_xattr_writer_t *xattrs;
 	sqfs_meta_writer_t *inode_table, *directory_table;
 	sqfs_dir_writer_t *directories;
+	struct squashfs_tails tails;
+	/* The file at hand: bytes of it that are still to go into whole blocks, and what comes after
+	 * them. */
+	uint64_t whole;
+	char *tail;
+	size_t tail_used;
 	struct squashfs_pending *pending; /* SQUASHFS_PENDING of them */
 	size_t pending_count;
 	/* Where the content of regular files is. A node's place says it until the inode is written,
@@ -60,11 +114,24 @@ struct squashfs_writer {
 int squashfs_failed(
 	struct squashfs_writer *writer, int code, const char *what, struct ramet_error *err);
 
+/* Tails answer codes of libsquashfs. Before the processor is made: */
+int squashfs_tails_init(struct squashfs_writer *writer);
+/* Store a tail, or find it; *place tells where it is. */
+int squashfs_tails_add(
+	struct squashfs_writer *writer, const char *data, size_t size, uint64_t *place);
+/* Write out the fragment at hand. */
+int squashfs_tails_flush(struct squashfs_writer *writer);
+/* After the processor is gone. */
+void squashfs_tails_free(struct squashfs_tails *tails);
+
 /* Note where the content of the pending files is, in their nodes' places; none is pending then. */
 int squashfs_keep_pending(struct squashfs_writer *writer, struct ramet_error *err);
 /* The inode of a regular file as libsquashfs had it; sqfs_free() it. NULL without memory. */
 sqfs_inode_generic_t *squashfs_kept_inode(
 	const struct squashfs_writer *writer, const struct tree_node *node);
+
+/* Write the places of all inodes in the order of their numbers. */
+int squashfs_write_export_table(struct squashfs_writer *writer);
 
 /* Write the inode and the directory table and note their places in the superblock. */
 int squashfs_write_inodes(struct squashfs_writer *writer, struct ramet_error *err);
