@@ -213,7 +213,7 @@ int squashfs_write_inodes(struct squashfs_writer *writer, struct ramet_error *er
 		code = sqfs_meta_writer_flush(writer->directory_table);
 	writer->super.directory_table_start = writer->file.size;
 	if (code == 0)
-		code = sqfs_meta_write_write_to_file(writer->directory_table);
+		code = squashfs_spool_copy(&writer->spool, &writer->file.base);
 	return code == 0 ? 0 : squashfs_failed(writer, code, "write the directory table", err);
 }
 

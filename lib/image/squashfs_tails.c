@@ -67,7 +67,7 @@ int squashfs_tails_init(struct squashfs_writer *writer)
 {
 	struct squashfs_tails *tails = &writer->tails;
 	size_t count = count_tails(writer->tree);
-	tails->slot_count = count + count / 4 + 1;
+	tails->slot_count = count + count / 16 + 1;
 	tails->slots = calloc(tails->slot_count, sizeof *tails->slots);
 	tails->cached = malloc(SQUASHFS_BLOCK);
 	tails->packed = malloc(SQUASHFS_BLOCK);

@@ -28,8 +28,9 @@
 #define BLOCK_SIZE   SQUASHFS_BLOCK
 #define BUFFER_SIZE  BLOCK_SIZE
 #define DEVICE_BLOCK ((uint64_t)SQFS_DEVBLK_SIZE)
-#define BACKLOG      128 /* blocks in flight, 16 MiB: a worker seldom waits to be woken */
-#define MOST_WORKERS 16  /* beyond it the one reader is the limit, and memory only grows */
+/* Blocks in flight, each of 128 KiB: some 5 ms of work for each worker, so it is seldom waited for. */
+#define BACKLOG(workers) (8 + 4 * (size_t)(workers))
+#define MOST_WORKERS     16 /* beyond it the one reader is the limit, and memory only grows */
 
 static const char zeros[64 * 1024];
 
@@ -85,8 +86,9 @@ static int make_parts(struct squashfs_writer *writer)
 	writer->ids = sqfs_id_table_create(0);
 	writer->xattrs = sqfs_xattr_writer_create(0);
 	writer->inode_table = sqfs_meta_writer_create(file, writer->compressor, 0);
+	squashfs_spool_init(&writer->spool);
 	writer->directory_table = sqfs_meta_writer_create(
-		file, writer->compressor, SQFS_META_WRITER_KEEP_IN_MEMORY);
+		&writer->spool.base, writer->compressor, 0);
 	if (writer->directory_table)
 		writer->directories = sqfs_dir_writer_create(writer->directory_table, 0);
 	writer->buffer = malloc(BUFFER_SIZE);
@@ -104,7 +106,7 @@ static int make_parts(struct squashfs_writer *writer)
 		.size = sizeof description,
 		.max_block_size = BLOCK_SIZE,
 		.num_workers = workers,
-		.max_backlog = BACKLOG,
+		.max_backlog = BACKLOG(workers),
 		.cmp = writer->compressor,
 		.wr = writer->tails.front,
 	};
@@ -330,7 +332,7 @@ static void drain(struct squashfs_writer *writer)
 	if (writer->broken)
 		return;
 	writer->file.abandoned = true;
-	for (int i = 0; i < 2 * BACKLOG; i++)
+	for (int i = 0; i < 2 * (int)BACKLOG(MOST_WORKERS); i++)
 		if (sqfs_block_processor_sync(writer->processor) == 0)
 			return;
 }
@@ -342,6 +344,7 @@ static void release(struct squashfs_writer *writer)
 	release_content(writer);
 	sqfs_destroy(writer->directories);
 	sqfs_destroy(writer->directory_table);
+	squashfs_spool_free(&writer->spool);
 	sqfs_destroy(writer->inode_table);
 	sqfs_destroy(writer->xattrs);
 	sqfs_destroy(writer->ids);

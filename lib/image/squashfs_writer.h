@@ -20,6 +20,7 @@
 #include "base/vector.h"
 #include "image/image.h"
 #include "image/squashfs_file.h"
+#include "image/squashfs_spool.h"
 #include "source/tree.h"
 
 #define SQUASHFS_NO_XATTRS   UINT32_MAX
@@ -59,7 +60,7 @@ struct squashfs_recent {
 	size_t used;
 	char *data;
 };
-#define SQUASHFS_RECENT 4
+#define SQUASHFS_RECENT 2
 
 struct squashfs_tails {
 	sqfs_block_writer_t *front; /* what libsquashfs writes blocks with */
@@ -77,7 +78,7 @@ struct squashfs_pending {
 	struct tree_node *node;
 	sqfs_inode_generic_t *inode; /* where libsquashfs notes its blocks */
 };
-#define SQUASHFS_PENDING 4096
+#define SQUASHFS_PENDING 1024
 
 struct squashfs_writer {
 	struct tree *tree;
@@ -94,6 +95,7 @@ struct squashfs_writer {
 	sqfs_id_table_t *ids;
 	sqfs_xattr_writer_t *xattrs;
 	sqfs_meta_writer_t *inode_table, *directory_table;
+	struct squashfs_spool spool; /* what directory_table writes to */
 	sqfs_dir_writer_t *directories;
 	struct squashfs_tails tails;
 	/* The file at hand: bytes of it that are still to go into whole blocks, and what comes after

@@ -114,16 +114,14 @@ bool view_is_origin(const struct tree_origin *origin)
 int view_origin(struct fs *fs, const char *place, struct tree *tree, uint16_t *index,
 	struct ramet_error *err)
 {
-	if (tree->origins.count > UINT16_MAX)
-		return error_set(
-			err, E2BIG, "there are more than %d sources to put together", UINT16_MAX);
-	struct tree_origin *origin = vector_push(&tree->origins);
-	if (!origin)
-		return error_memory(err);
-	*origin = (struct tree_origin){
-		.path = strdup(place), .fd = -1, .content = &view_content, .source = fs};
+	struct tree_origin *origin;
+	int r = tree_origin_new(tree, place, &origin, err);
+	if (r < 0)
+		return r;
+	origin->content = &view_content;
+	origin->source = fs;
 	*index = (uint16_t)(tree->origins.count - 1);
-	return origin->path ? 0 : error_memory(err);
+	return 0;
 }
 
 static bool is_kept(const char *name)

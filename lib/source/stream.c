@@ -177,17 +177,12 @@ static const struct content_ops stream_content = {
 
 static int add_origin(struct stream *stream, struct tree *tree, struct ramet_error *err)
 {
-	if (tree->origins.count > UINT16_MAX)
-		return error_set(
-			err, E2BIG, "there are more than %d layers to put together", UINT16_MAX);
-	char *path = strdup(stream->name);
-	struct tree_origin *origin = path ? vector_push(&tree->origins) : NULL;
-	if (!origin) {
-		free(path);
-		return error_memory(err);
-	}
-	*origin = (struct tree_origin){
-		.path = path, .fd = -1, .content = &stream_content, .source = stream};
+	struct tree_origin *origin;
+	int r = tree_origin_new(tree, stream->name, &origin, err);
+	if (r < 0)
+		return r;
+	origin->content = &stream_content;
+	origin->source = stream;
 	return 0;
 }
 

@@ -153,13 +153,29 @@ int tree_node_stale(const struct tree *tree, const struct tree_node *node, const
 		path.failed ? "a file" : path.data, how);
 }
 
+int tree_origin_new(
+	struct tree *tree, const char *name, struct tree_origin **origin, struct ramet_error *err)
+{
+	if (tree->origins.count >= TREE_MOST_ORIGINS)
+		return error_set(err, E2BIG, "there are more than %d sources to put together",
+			TREE_MOST_ORIGINS);
+	char *path = strdup(name);
+	*origin = path ? vector_push(&tree->origins) : NULL;
+	if (!*origin) {
+		free(path);
+		return error_memory(err);
+	}
+	**origin = (struct tree_origin){.path = path, .fd = -1};
+	return 0;
+}
+
 int tree_device_index(struct tree *tree, dev_t device)
 {
 	/* The newest first: neighbours share a device. */
 	for (size_t i = tree->devices.count; i-- > 0;)
 		if (tree->devices.items[i] == device)
 			return (int)i;
-	if (tree->devices.count > UINT16_MAX)
+	if (tree->devices.count >= TREE_MOST_DEVICES)
 		return -EOVERFLOW;
 	dev_t *added = vector_push(&tree->devices);
 	if (!added)

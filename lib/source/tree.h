@@ -38,7 +38,7 @@ enum tree_flag {
 };
 
 /*
- * 87 bytes and the name, which stands behind them: a tree of a million entries is to fit in a small
+ * 85 bytes and the name, which stands behind them: a tree of a million entries is to fit in a small
  * machine. So what is never needed together shares room, and some fields have odd widths (their
  * address cannot be taken). Made by tree_node_new, never on its own.
  */
@@ -63,14 +63,14 @@ struct tree_node {
 				of each other where TREE_LINKED is set */
 	uint64_t place : 48;  /* free for whoever writes an image */
 	uint64_t mode : 16;   /* type and permissions, as st_mode */
-	int64_t mtime : 48;   /* seconds since the epoch; before 1970 below zero: tree_time() */
-	uint64_t device : 16; /* index into tree->devices */
+	int64_t mtime : 40;   /* seconds since the epoch; before 1970 below zero: tree_time() */
+	uint64_t origin : 12; /* index into tree->origins */
+	uint64_t device : 12; /* index into tree->devices */
 	uint32_t mtime_nsec;
 	uint32_t uid, gid;
 	uint32_t
 		nlink; /* names in this tree; set by tree_finish. Directories: 2 + subdirectories */
 	uint32_t number; /* free for whoever writes an image: its inode number */
-	uint16_t origin; /* index into tree->origins */
 	uint8_t flags;   /* of enum tree_flag */
 	char name[];     /* "" for the root */
 };
@@ -120,10 +120,19 @@ static inline void tree_freep(struct tree **tree)
  * yet in any directory. NULL without memory. */
 struct tree_node *tree_node_new(struct tree *tree, const char *name, size_t length);
 
-/* The nearest time that a node can hold: some four million years either way. */
+/* As many origins, and as many devices of hosts, can nodes tell apart. */
+#define TREE_MOST_ORIGINS 4096
+#define TREE_MOST_DEVICES 4096
+
+/* A new origin, the last of tree->origins; its path is a copy of name. -ENOMEM, -E2BIG. */
+struct tree_origin;
+int tree_origin_new(
+	struct tree *tree, const char *name, struct tree_origin **origin, struct ramet_error *err);
+
+/* The nearest time that a node can hold: some 17,000 years either way. */
 static inline int64_t tree_time(int64_t seconds)
 {
-	const int64_t most = ((int64_t)1 << 47) - 1;
+	const int64_t most = ((int64_t)1 << 39) - 1;
 	return seconds > most ? most : seconds < -most ? -most : seconds;
 }
 

@@ -207,15 +207,10 @@ static int walk_below(struct tree *tree, struct tree_node *top,
 static int open_origin(
 	struct tree *tree, const char *path, struct stat *st, struct ramet_error *err)
 {
-	if (tree->origins.count > UINT16_MAX)
-		return error_set(
-			err, E2BIG, "there are more than %d folders to put together", UINT16_MAX);
-	struct tree_origin *origin = vector_push(&tree->origins);
-	if (!origin)
-		return error_memory(err);
-	*origin = (struct tree_origin){.path = strdup(path), .fd = -1};
-	if (!origin->path)
-		return error_memory(err);
+	struct tree_origin *origin;
+	int r = tree_origin_new(tree, path, &origin, err);
+	if (r < 0)
+		return r;
 	if (stat(path, st) < 0)
 		return error_errno(err, errno, "cannot open %s", path);
 	if (S_ISDIR(st->st_mode)) {
