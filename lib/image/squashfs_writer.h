@@ -60,7 +60,7 @@ struct squashfs_recent {
 	size_t used;
 	char *data;
 };
-#define SQUASHFS_RECENT 2
+#define SQUASHFS_RECENT 4
 
 struct squashfs_tails {
 	sqfs_block_writer_t *front; /* what libsquashfs writes blocks with */
