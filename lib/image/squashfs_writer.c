@@ -204,7 +204,7 @@ static int end_file(struct squashfs_writer *writer, struct tree_node *node, bool
 {
 	size_t size = writer->tail_used;
 	bool has_tail = size &&
-			(writer->tail[0] || memcmp(writer->tail, writer->tail + 1, size - 1));
+			(writer->tail[0] || memcmp(writer->tail, writer->tail + 1, size - 1) != 0);
 	uint64_t place = SQUASHFS_NO_CONTENT;
 	int code = 0;
 	if (size && !has_tail) {
