@@ -288,7 +288,7 @@ def build(kind):
         "indexes": Node(REG | 0o600, holes, CHUNKS, indexes=True, own=own[:1]),
         "large-chunks": Node(REG | 0o600, holes, CHUNKS, indexes=True, chunk_bits=1,
             extended=extended),
-        "link": Node(LNK | 0o777, b"file", extended=extended),
+        "link": Node(LNK | 0o777, b"file", extended=extended, links=2),
         "long-link": Node(LNK | 0o777, b"x" * 600, PLAIN),
         "device": Node(CHR | 0o600, rdev=5 << 8 | 300 & 0xFF | 256 << 12),
         "fifo": Node(FIFO | 0o600, extended=extended),
