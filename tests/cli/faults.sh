@@ -4,7 +4,7 @@
 # There are some 3,000 of them: $FAULT_STRIDE (default 11; 1 for all) takes each N-th, from a start that
 # $SEED decides, so that many days' runs see them all.
 . "$(dirname "$0")/lib.sh"
-need unsquashfs e2fsck debugfs
+need unsquashfs e2fsck debugfs fsck.erofs
 stride=${FAULT_STRIDE:-11}
 seed=${SEED:-$(date +%s)}
 echo "# SEED=$seed"
@@ -18,6 +18,8 @@ echo hello > "$scratch/tree/file"
 ln "$scratch/tree/file" "$scratch/tree/folder/link"
 ln -s ../file "$scratch/tree/folder/symlink"
 head -c 300000 /dev/urandom > "$scratch/tree/folder/data"
+cp "$scratch/tree/folder/data" "$scratch/tree/folder/again"
+truncate -s 5M "$scratch/tree/folder/data"
 setfattr -n user.name -v value "$scratch/tree/file" 2> /dev/null || true
 export RAMET_FAULT_STATE="$scratch/state"
 
@@ -85,12 +87,24 @@ judge_ext4() {
   [ "$1" != 0 ] || [ -e "$scratch/image.ext4" ] || { echo "no image"; return 1; }
   [ ! -e "$scratch/image.ext4" ] || e2fsck -fn "$scratch/image.ext4"
 }
+judge_erofs() {
+  [ "$1" != 0 ] || [ -e "$scratch/image.erofs" ] || { echo "no image"; return 1; }
+  [ ! -e "$scratch/image.erofs" ] || fsck.erofs "$scratch/image.erofs"
+}
 "$RAMET" build "$scratch/tree" "$scratch/base.squashfs" > /dev/null || not_ok "a base can be built"
 for kind in allocation write; do
   faults "build of squashfs survives every failure" "$kind" judge_squashfs \
     "$RAMET" build "$scratch/tree" "$scratch/image.squashfs"
   faults "build of ext4 survives every failure" "$kind" judge_ext4 \
     "$RAMET" build "$scratch/tree" "$scratch/image.ext4" --format ext4
+  # The writer is ramet's own: nothing crashes there.
+  lenient=""
+  for dedupe in "" --dedupe; do
+    # shellcheck disable=SC2086 # nothing, or one word
+    faults "build of erofs survives every failure${dedupe:+, with $dedupe}" "$kind" judge_erofs \
+      "$RAMET" build "$scratch/tree" "$scratch/image.erofs" $dedupe
+  done
+  lenient=1
 done
 
 # The same through the sandbox, from an archive.
