@@ -25,14 +25,16 @@ sh "$SOURCE_ROOT/tests/guest/make-root" "$scratch/root" "$BUILD_ROOT/init/ramet-
 
 # initramfs FILE: ramet's, with the modules that the guest kernel needs.
 initramfs() {
-  "$BUILD_ROOT/tests/guest/write-initramfs" "$1" "$MODULES" virtio_mmio virtio_blk squashfs ext4 \
-    overlay || bail_out "the initramfs could not be written"
+  "$BUILD_ROOT/tests/guest/write-initramfs" "$1" "$MODULES" virtio_mmio virtio_blk squashfs erofs \
+    ext4 overlay || bail_out "the initramfs could not be written"
 }
 # image FORMAT FILE [ROOT]: the tree as a base.
 image() {
   if [ "$1" = squashfs ]; then
     mksquashfs "${3:-$scratch/root}" "$2" -quiet -no-progress -all-root -comp zstd \
       -Xcompression-level 3 > /dev/null
+  elif [ "$1" = erofs ]; then
+    RAMET_ROOT=$scratch/store "$RAMET" build "${3:-$scratch/root}" "$2" --format erofs > /dev/null
   else
     mke2fs -q -t ext4 -E root_owner=0:0 -d "${3:-$scratch/root}" "$2" 16M > /dev/null
   fi || bail_out "the base could not be made"

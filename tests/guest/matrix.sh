@@ -2,7 +2,7 @@
 # matrix.sh BASE: {initramfs, in-image init} x {volume, ram} x {clean stop, kill} on one format.
 . "$(dirname "$0")/lib.sh"
 format=$1
-[ "$format" = ext4 ] || need mksquashfs
+[ "$format" != squashfs ] || need mksquashfs
 image "$format" "$scratch/base"
 initramfs "$initrd"
 before=$(digest "$scratch/base")
