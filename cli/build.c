@@ -20,7 +20,8 @@ static const struct option_spec options[] = {
 	OPTION(STRING, struct build_options, format, "format", CLI_FORMATS,
 		"the image's format (default: by the image's name, then squashfs)"),
 	OPTION(STRING, struct build_options, compression, "compression", "WORD[:LEVEL]",
-		"squashfs: gzip, xz, lz4 or zstd (default zstd:3)"),
+		"squashfs: gzip, xz, lz4 or zstd (default zstd:3); erofs: lz4 or lz4hc, by "
+		"mkfs.erofs (default none)"),
 	OPTION(STRING, struct build_options, compression, "compress", "WORD[:LEVEL]",
 		"the same as --compression"),
 	OPTION(LIST, struct build_options, layers, "layer", "SOURCE",

@@ -49,6 +49,10 @@ void cli_print_built(const struct cli_built *built)
 			100.0 * (double)result->image_bytes / (double)result->content_bytes);
 	if (strcmp(built->format, "squashfs") == 0)
 		printf(", %s", built->compression ? built->compression : "zstd:3");
+	else if (built->compression)
+		printf(", %s", built->compression);
+	if (*result->written_by)
+		printf(" by %s", result->written_by);
 	printf(", %.1f s\n", seconds);
 	if (built->below)
 		print_layer(built);
@@ -66,15 +70,17 @@ static void set_number(json_t *object, const char *name, uint64_t number)
 int cli_print_built_json(const struct cli_built *built, const bool *journal_replayed)
 {
 	const struct ramet_build_result *result = built->result;
-	json_t *object = json_pack("{s:s, s:o?, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o}",
-		"format", built->format, "image", json_string(built->image), "entries",
+	json_t *object = json_pack(
+		"{s:s, s:o?, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:s?}", "format",
+		built->format, "image", json_string(built->image), "entries",
 		(json_int_t)result->entries, "content_bytes", (json_int_t)result->content_bytes,
 		"bytes_read", (json_int_t)result->bytes_read, "bytes_written",
 		(json_int_t)result->bytes_written, "image_bytes", (json_int_t)result->image_bytes,
 		"omitted_xattrs", (json_int_t)result->omitted_xattrs, "walk_seconds",
 		result->walk_seconds, "write_seconds", result->write_seconds, "sync_seconds",
 		result->sync_seconds, "digest",
-		*result->digest ? json_string(result->digest) : json_null());
+		*result->digest ? json_string(result->digest) : json_null(), "written_by",
+		*result->written_by ? result->written_by : NULL);
 	if (built->below) {
 		set_number(object, "added", result->added);
 		set_number(object, "modified", result->modified);

@@ -75,7 +75,8 @@ struct ramet_build_options {
 	const char *output; /* the image file; replaced only when the new one is whole */
 	const char *format; /* "squashfs" (also for NULL), "erofs" or "ext4" */
 	const char *compression; /* squashfs: gzip, xz, lz4, zstd, each with an optional ":LEVEL";
-				    NULL: zstd:3. erofs, ext4: must be NULL */
+				    NULL: zstd:3. erofs: one that the installed mkfs.erofs has
+				    (lz4, lz4hc), NULL: none. ext4: must be NULL */
 	const char *const
 		*layers; /* sources that lie on the one before, the lowest first. In a directory
 				      overlayfs's and OCI's whiteouts take away what is below */
@@ -112,6 +113,7 @@ struct ramet_build_result {
 	double walk_seconds, write_seconds, sync_seconds;
 	uint64_t omitted_xattrs; /* attributes that the format cannot hold (POSIX ACLs in squashfs)
 				    or nobody knows how to keep */
+	char written_by[64];     /* another program that wrote the image, "mkfs.erofs 1.5"; or "" */
 	/* With a parent: what differs from it; as in struct ramet_diff_result. */
 	uint64_t added, modified, deleted, retyped;
 	uint64_t files_compared; /* with a parent: files whose bytes were compared ... */

@@ -162,12 +162,22 @@ static int open_sources(struct build *build, struct ramet_error *err)
 	return r;
 }
 
+/* Whether the image holds what one folder of the host holds, and nothing else. */
+static bool is_plain_directory(const struct build *build)
+{
+	const struct ramet_build_options *options = build->options;
+	return build->sources.count == 1 && !options->layer_count && !options->bind_count &&
+	       !options->init && !options->parent && !build->sources.items[0]->binds.count &&
+	       strcmp(build->sources.items[0]->ops->name, "directory") == 0;
+}
+
 static int write_image(struct build *build, struct ramet_error *err)
 {
 	const struct ramet_build_options *options = build->options;
 	const struct image_options image = {
 		.compression = options->compression,
 		.size = options->size,
+		.plain_directory = is_plain_directory(build),
 		.dedupe = options->dedupe,
 		.progress = build->reports->progress,
 		.progress_ctx = build->reports->progress_ctx,
@@ -179,6 +189,7 @@ static int write_image(struct build *build, struct ramet_error *err)
 	build->result->bytes_read = figures.bytes_read;
 	build->result->image_bytes = figures.image_bytes;
 	build->result->omitted_xattrs = figures.omitted_xattrs;
+	memcpy(build->result->written_by, figures.written_by, sizeof figures.written_by);
 	return 0;
 }
 

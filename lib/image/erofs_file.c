@@ -60,7 +60,7 @@ static int write_blocks(
 	struct erofs_output *output = &file->writer->output;
 	while (from < until) {
 		uint8_t *room;
-		size_t length = MIN(until - from, (uint64_t)EROFS_BUFFER_SIZE);
+		size_t length = MIN(until - from, (uint64_t)EROFS_INODE_MAX);
 		int r = erofs_output_room(output, place, &room, &length, err);
 		if (r == 0)
 			r = read_piece(file->content, from, room, length, err);
@@ -131,7 +131,7 @@ static int add_to_map(struct file *file, uint64_t block, struct ramet_error *err
 	memcpy(file->writer->buffer + file->used, &entry, sizeof entry);
 	file->used += sizeof entry;
 	file->chunk++;
-	return file->used == EROFS_BUFFER_SIZE ? flush_map(file, err) : 0;
+	return file->used == EROFS_INODE_MAX ? flush_map(file, err) : 0;
 }
 
 static int add_holes(struct file *file, uint64_t until, struct ramet_error *err)

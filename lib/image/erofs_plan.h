@@ -24,6 +24,8 @@ enum {
 	/* Files from here on keep their tail out of the inode: the kernel maps a file directly
 	 * (DAX) only when all of it is in blocks of its own. */
 	EROFS_WHOLE_BLOCKS_SIZE = 65536,
+	/* Bytes of an inode with its attributes, and what one block more holds, at most. */
+	EROFS_INODE_MAX = 512 * 1024,
 	/* Slots that the superblock takes. */
 	EROFS_SUPER_SLOTS = (EROFS_SUPER_OFFSET + 128) / EROFS_SLOT_SIZE,
 };
@@ -104,6 +106,10 @@ static inline uint64_t erofs_first_block(
 {
 	return (S_ISREG(node->mode) ? plan->data_start : plan->listing_start) + node->place;
 }
+
+/* erofs_identity.c */
+int erofs_plan_uuid(
+	const struct erofs_plan *plan, uint8_t uuid[static 16], struct ramet_error *err);
 
 /* erofs_xattr.c */
 /* Find out which attributes several inodes of the tree share. */

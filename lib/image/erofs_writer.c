@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include <ext2fs/ext2fs.h>
-#include <nettle/sha2.h>
 
 #include "base/cleanup.h"
+#include "image/erofs_compress.h"
 #include "image/formats.h"
 
 static int put(struct erofs_writer *writer, uint64_t place, const void *bytes, size_t length,
@@ -31,8 +31,7 @@ static int put(struct erofs_writer *writer, uint64_t place, const void *bytes, s
 /* The blocks of a listing that do not stand behind the inode; the last bytes of the others go to
  * tail. */
 static int write_listing(struct erofs_writer *writer, const struct tree_node *node,
-	const struct erofs_shape *shape, struct sha256_ctx *digest, uint8_t *tail,
-	struct ramet_error *err)
+	const struct erofs_shape *shape, uint8_t *tail, struct ramet_error *err)
 {
 	uint8_t block[EROFS_BLOCK_SIZE];
 	struct erofs_listing listing = {.directory = node};
@@ -41,7 +40,6 @@ static int write_listing(struct erofs_writer *writer, const struct tree_node *no
 	int r = 0;
 	for (uint64_t left = shape->size; left && r == 0; place += EROFS_BLOCK_SIZE) {
 		erofs_listing_block(&listing, block, &length);
-		sha256_update(digest, length, block);
 		if (left == shape->tail)
 			memcpy(tail, block, length);
 		else
@@ -62,9 +60,9 @@ static int write_target(struct erofs_writer *writer, const struct tree_node *nod
 	return put(writer, place, node->target, shape->size, err);
 }
 
-/* Inodes without content of files; of those with, only the digest. */
-static int write_node(struct erofs_writer *writer, const struct tree_node *node,
-	struct sha256_ctx *digest, struct ramet_error *err)
+/* An inode without content of a file. */
+static int write_node(
+	struct erofs_writer *writer, const struct tree_node *node, struct ramet_error *err)
 {
 	struct erofs_shape shape;
 	erofs_shape(&writer->plan, node, &shape);
@@ -73,24 +71,18 @@ static int write_node(struct erofs_writer *writer, const struct tree_node *node,
 	size_t length = shape.inode_size + shape.xattr_size;
 	uint8_t *tail = writer->buffer + length;
 	erofs_inode_encode(&writer->plan, node, &shape, (uint32_t)first, writer->buffer);
-	sha256_update(digest, length, writer->buffer);
-	if (erofs_has_content(node))
-		return 0;
 	int r = 0;
 	if (S_ISDIR(node->mode))
-		r = write_listing(writer, node, &shape, digest, tail, err);
+		r = write_listing(writer, node, &shape, tail, err);
 	else if (S_ISLNK(node->mode))
 		r = write_target(writer, node, &shape, tail, err);
 	if (r < 0)
 		return r;
-	if (S_ISLNK(node->mode))
-		sha256_update(digest, node->size, (const uint8_t *)node->target);
 	return put(writer, (uint64_t)erofs_nid(node) * EROFS_SLOT_SIZE, writer->buffer,
 		length + shape.tail, err);
 }
 
-static int write_shared(
-	struct erofs_writer *writer, struct sha256_ctx *digest, struct ramet_error *err)
+static int write_shared(struct erofs_writer *writer, struct ramet_error *err)
 {
 	const struct erofs_plan *plan = &writer->plan;
 	size_t size = plan->attributes.shared_bytes;
@@ -100,26 +92,16 @@ static int write_shared(
 	if (!bytes)
 		return error_memory(err);
 	erofs_attributes_encode_shared(plan, bytes);
-	sha256_update(digest, size, bytes);
 	return put(writer, plan->attribute_start * EROFS_BLOCK_SIZE, bytes, size, err);
 }
 
-static int write_metadata(
-	struct erofs_writer *writer, uint8_t uuid[static 16], struct ramet_error *err)
+static int write_metadata(struct erofs_writer *writer, struct ramet_error *err)
 {
-	struct sha256_ctx digest;
-	sha256_init(&digest);
-	int r = 0;
+	int r = write_shared(writer, err);
 	for (struct tree_node *node = writer->plan.tree->root; node && r == 0;
 		node = tree_next(node))
-		if (!tree_link(node))
-			r = write_node(writer, node, &digest, err);
-	if (r == 0)
-		r = write_shared(writer, &digest, err);
-	sha256_digest(&digest, 16, uuid);
-	/* RFC 9562: version 8 is for UUIDs made in a way of one's own, variant 10. */
-	uuid[6] = (uuid[6] & 0x0f) | 0x80;
-	uuid[8] = (uuid[8] & 0x3f) | 0x80;
+		if (!tree_link(node) && !erofs_has_content(node))
+			r = write_node(writer, node, err);
 	return r;
 }
 
@@ -181,14 +163,12 @@ int erofs_write(struct tree *tree, int fd, const struct image_options *options,
 	struct image_figures *figures, struct ramet_error *err)
 {
 	*figures = (struct image_figures){.omitted_xattrs = tree->omitted_xattrs};
-	if (options->compression)
-		return error_set(err, EINVAL,
-			"an erofs image is not compressed: leave the compression away, or build a "
-			"squashfs");
 	if (options->size)
 		return error_set(err, EINVAL,
 			"an erofs is as large as its content: leave the size away, or build an "
 			"ext4 image");
+	if (options->compression)
+		return erofs_compress(tree, fd, options, figures, err);
 	__attribute__((cleanup(release))) struct erofs_writer writer = {
 		.figures = figures,
 		.meter = {.report = options->progress,
@@ -200,13 +180,15 @@ int erofs_write(struct tree *tree, int fd, const struct image_options *options,
 	if (r < 0)
 		return r;
 	figures->omitted_xattrs += writer.plan.omitted_xattrs;
-	writer.buffer = malloc(EROFS_BUFFER_SIZE);
+	writer.buffer = malloc(EROFS_INODE_MAX);
 	if (!writer.buffer)
 		return error_memory(err);
 	uint8_t uuid[16];
 	r = erofs_output_open(&writer.output, fd, writer.plan.data_start * EROFS_BLOCK_SIZE, err);
 	if (r == 0)
-		r = write_metadata(&writer, uuid, err);
+		r = erofs_plan_uuid(&writer.plan, uuid, err);
+	if (r == 0)
+		r = write_metadata(&writer, err);
 	if (r == 0)
 		r = write_content(&writer, err);
 	return r == 0 ? write_super(&writer, uuid, err) : r;

@@ -47,11 +47,9 @@ struct erofs_writer {
 	uint64_t content_done; /* holes count too: for the meter */
 	uint64_t next_block;   /* with dedupe: where the next new data goes */
 	struct erofs_chunk_table chunks;
-	uint8_t *buffer; /* EROFS_BUFFER_SIZE: an inode with all that is behind it */
+	uint8_t *buffer; /* EROFS_INODE_MAX: an inode with what is behind it; a piece of a map */
 	uint8_t *chunk;  /* with dedupe: one chunk */
 };
-/* The largest inode: 64 bytes, 256 KiB of attributes and a tail; also a piece of a map. */
-#define EROFS_BUFFER_SIZE ((size_t)512 * 1024)
 
 /* erofs_output.c */
 int erofs_output_open(

@@ -13,6 +13,7 @@ struct tree;
 struct image_options {
 	const char *compression;    /* NULL: the format's default */
 	uint64_t size;              /* bytes of the device, 0: as small as the content allows */
+	bool plain_directory;       /* the tree is what one folder of the host holds, as it is */
 	bool dedupe;                /* erofs: equal chunks of files once */
 	ramet_progress_fn progress; /* may be NULL */
 	void *progress_ctx;
@@ -22,6 +23,7 @@ struct image_figures {
 	uint64_t bytes_read;     /* content really read; holes are not */
 	uint64_t image_bytes;    /* the file's length */
 	uint64_t omitted_xattrs; /* attributes that the format cannot hold */
+	char written_by[64];     /* another program that wrote it: "mkfs.erofs 1.5"; or "" */
 };
 
 /*

@@ -156,6 +156,51 @@ cp chunks/a chunks/b
 same_by_kernel "files of equal chunks are whole" dedupe.erofs chunks
 check "equal chunks are stored once" sh -c '[ "$(stat -c %s plain.erofs)" -ge 12000000 ] && [ "$(stat -c %s dedupe.erofs)" -lt 6040000 ]'
 
+# Compression is mkfs.erofs's.
+if command -v mkfs.erofs > /dev/null && mkfs.erofs --help 2>&1 | grep -q lz4hc; then
+  mkdir text && seq 1 100000 > text/numbers && ln text/numbers text/link && ln -s numbers text/symlink
+  setfattr -n user.name -v value text/numbers 2> out
+  check "an erofs is compressed by mkfs.erofs, and that is said" sh -c \
+    '"$RAMET" build text lz4.erofs --compress lz4hc:9 | grep -q "lz4hc:9 by mkfs.erofs [0-9]"'
+  check "and in JSON" sh -c '"$RAMET" build text json.erofs --compress lz4 --json | grep -q "\"written_by\": \"mkfs.erofs [0-9]"'
+  check "fsck.erofs unpacks what went in" sh -c \
+    'rm -rf unpacked && fsck.erofs --extract=unpacked lz4.erofs && diff -r text unpacked'
+  check "it is compressed" sh -c '[ "$(stat -c %s lz4.erofs)" -lt 500000 ]'
+  "$RAMET" build text again.erofs --compress lz4hc:9 > out
+  check "two runs give the same bytes" cmp lz4.erofs again.erofs
+  if [ "$can_mount" ]; then
+    kernel_reads() {
+      "$manifest" text > expected && mount -t erofs -o loop,ro lz4.erofs mnt || return 1
+      "$manifest" mnt > found
+      umount mnt
+      diff expected found
+    }
+    check "the kernel reads it as the tree is" kernel_reads
+  else
+    skip "the kernel reads it as the tree is" "this machine mounts no EROFS, or not for this user"
+  fi
+  refused "a compressor that it does not have is refused with those it has" 1 \
+    "cannot compress with 'lz5'; it has .*lz4" "$RAMET" build text refused.erofs --compress lz5
+  refused "a level that is none" 1 'not a compressor and a level' "$RAMET" build text refused.erofs --compress lz4:x
+  refused "what mkfs.erofs says when it fails is told" 1 'mkfs.erofs .*failed: failed to' \
+    "$RAMET" build text refused.erofs --compress lz4hc:99
+  refused "binds are refused with it" 1 'takes one folder' "$RAMET" build text refused.erofs --compress lz4 --bind "$scratch/edges:/e"
+  refused "--init is refused with it" 1 'takes one folder' "$RAMET" build text refused.erofs --compress lz4 --init
+  refused "a layer is refused with it" 1 'takes one folder' "$RAMET" build --layer text refused.erofs --compress lz4
+  refused "--dedupe is refused with it" 1 'not compressed' "$RAMET" build text refused.erofs --compress lz4 --dedupe
+  (cd text && tar cf ../text.tar .)
+  refused "a tar archive is refused with it" 1 'takes one folder' "$RAMET" build text.tar refused.erofs --compress lz4
+else
+  skip "an erofs is compressed by mkfs.erofs" "there is none with lz4hc"
+fi
+mkdir liar && printf '#!/bin/sh\nexec /usr/bin/mkfs.erofs "$@" --exclude-path=numbers\n' > liar/mkfs.erofs && chmod 755 liar/mkfs.erofs
+if [ -d text ]; then
+  refused "an entry that mkfs.erofs leaves out is found" 1 'did not store /(link|numbers) as it is' \
+    env PATH="$scratch/liar:$PATH" "$RAMET" build text refused.erofs --compress lz4
+fi
+refused "without mkfs.erofs compression is refused, with what to do" 1 'install erofs-utils' \
+  env PATH=/nonexistent "$RAMET" build edges refused.erofs --compress lz4
+
 refused "--size is refused" 1 'an erofs is as large as its content' "$RAMET" build edges refused.erofs --size 1G
 refused "--dedupe is refused for squashfs, by name" 1 'squashfs.*--dedupe' "$RAMET" build edges refused.squashfs --dedupe
 refused "--dedupe is refused for ext4, by name" 1 'ext4.*--dedupe' "$RAMET" build edges refused.ext4 --dedupe
