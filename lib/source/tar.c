@@ -2,7 +2,8 @@
 /*
  * A tar archive as a source: what tar would unpack, as a tree. Names that begin with ".wh." are names
  * like others, as they are for tar: an archive of a whole tree (docker export, tar of a folder) has
- * no lower layers, and whoever has a layer of an image has an image to give.
+ * no lower layers to hide. Laid over something (--layer) it is a layer as container images and
+ * "ramet diff --tar" have it, and they are whiteouts.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,13 +18,14 @@ struct tar_source {
 	struct archive_library lib;
 	struct reel reel;
 	struct stream *stream;
+	bool layer;
 };
 
 static int tar_walk(struct source *source, struct tree *tree, const struct source_options *options,
 	struct ramet_error *err)
 {
 	struct tar_source *tar = (struct tar_source *)source;
-	const struct stream_options stream_options = {.whiteouts = false};
+	const struct stream_options stream_options = {.whiteouts = tar->layer};
 	_cleanup_layers_ struct layers *layers = NULL;
 	int r = layers_new(&layers, tree, err);
 	return r < 0 ? r : stream_apply(tar->stream, layers, &stream_options, options, err);
@@ -70,6 +72,7 @@ int source_open_tar(const char *place, const struct source_request *request, str
 	if (!tar)
 		return error_memory(err);
 	source_init(&tar->source, &tar_ops);
+	tar->layer = request->layer;
 	_cleanup_source_ struct source *source = &tar->source;
 	source->place = strdup(place);
 	if (!source->place)

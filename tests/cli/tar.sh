@@ -112,6 +112,15 @@ mkdir graft && echo grafted > graft/file
 check "grafts go on top" sh -c '"$RAMET" build all.gzip x.squashfs --bind graft:/dir/sub/new:ro --bind graft/file:/text --init &&
   unsquashfs -cat x.squashfs dir/sub/new/file | grep -q grafted && unsquashfs -cat x.squashfs text | grep -q grafted &&
   unsquashfs -ll x.squashfs sbin/overlay-init | grep -q overlay-init'
+mkdir -p over/dir over/new && echo new > over/new/file && : > over/.wh.text && : > over/dir/.wh.symlink
+tar -c -C over -f over.tar . && tar -c -z -C tree -f lower.tar.gz --exclude=./sparse .
+check "an archive over a folder: whiteouts, and the folder is read in the sandbox" sh -c '
+  "$RAMET" build tree x.squashfs --layer over.tar --layer over && unsquashfs -cat x.squashfs new/file | grep -q new &&
+  unsquashfs -cat x.squashfs hello | grep -q hello && unsquashfs -cat x.squashfs random | cmp - tree/random &&
+  ! unsquashfs -ll x.squashfs | grep -E "squashfs-root/(text|dir/symlink|[.]wh)"'
+check "an archive over an archive" sh -c '"$RAMET" build lower.tar.gz x.squashfs --layer over.tar &&
+  unsquashfs -cat x.squashfs random | cmp - tree/random && ! unsquashfs -ll x.squashfs | grep -E "squashfs-root/(text|[.]wh)"'
+check "erofs" sh -c '"$RAMET" build all.gzip x.erofs && "$RAMET" build tree y.erofs'
 check "the same bytes with any number of CPUs" sh -c 'taskset -c 0 "$RAMET" build all.gzip x.squashfs && cmp all.squashfs x.squashfs'
 check "an empty archive is an empty tree" sh -c 'tar -cf none.tar -T /dev/null && "$RAMET" build none.tar x.squashfs && unsquashfs -ll x.squashfs'
 
