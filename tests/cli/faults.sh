@@ -170,4 +170,28 @@ for kind in allocation write; do
   faults "diff --patch survives every failure" "$kind" judge_any "$RAMET" diff changed --patch
   faults "diff over an EROFS base survives every failure" "$kind" judge_erofs "$RAMET" diff plain
 done
+
+# Layers: the right one, or none.
+"$RAMET" commit plain "$scratch/good.erofs" > /dev/null
+"$RAMET" commit plain "$scratch/whole.erofs" --flatten > /dev/null
+mkdir "$scratch/into"
+layer=$scratch/into/layer.erofs
+before() { rm -f "$layer"; }
+judge_layer() {
+  [ "$1" != 0 ] || [ -e "$layer" ] || { echo "no layer"; return 1; }
+  [ ! -e "$layer" ] || cmp "$layer" "$good" || return 1
+  case $(ls -A "$scratch/into") in
+    '' | layer.erofs) ;;
+    *) ls -A "$scratch/into" && return 1 ;;
+  esac
+}
+for kind in allocation write; do
+  good=$scratch/good.erofs
+  faults "commit survives every failure" "$kind" judge_layer "$RAMET" commit plain "$layer"
+  faults "build --parent survives every failure" "$kind" judge_layer \
+    "$RAMET" build "$scratch/whole.erofs" "$layer" --parent "$scratch/base.erofs"
+  good=$scratch/whole.erofs
+  faults "commit --flatten survives every failure" "$kind" judge_layer \
+    "$RAMET" commit plain "$layer" --flatten
+done
 finish

@@ -90,4 +90,21 @@ kills "build leaves a whole image or none" "$clean
 [ ! -e '$scratch/out/image' ] || unsquashfs -s '$scratch/out/image' || exit 1
 [ \"\$1\" != 0 ] || [ ! -e '$scratch/out/image' ] || unsquashfs -d '$scratch/got' -f '$scratch/out/image' > /dev/null || exit 1
 rm -f '$scratch/out/image'" "$RAMET" build "$scratch/tree" "$scratch/out/image"
+
+# A commit: the same, and the volume is as it was.
+if command -v debugfs > /dev/null; then
+  "$RAMET" fork "$base" written --size 64M > /dev/null
+  volume=$RAMET_ROOT/forks/written/volume
+  { printf 'mkdir root\nmkdir work\ncd root\n' && seq 0 199 | sed "s,.*,write $scratch/tree/& new-&,"; } |
+    debugfs -w -f - "$volume" > /dev/null 2>&1
+  "$RAMET" commit written "$scratch/good" > /dev/null
+  sum=$(cksum < "$volume")
+  kills "commit leaves a whole layer or none" "$clean
+[ -z \"\$(ls -A '$scratch/out' | grep -vx image)\" ] || { ls -A '$scratch/out'; exit 1; }
+[ ! -e '$scratch/out/image' ] || cmp '$scratch/out/image' '$scratch/good' || exit 1
+[ \"\$(cksum < '$volume')\" = '$sum' ] || { echo 'the volume was written to'; exit 1; }
+rm -f '$scratch/out/image'" "$RAMET" commit written "$scratch/out/image"
+else
+  skip "commit leaves a whole layer or none" "debugfs is missing"
+fi
 finish
