@@ -7,6 +7,7 @@
  * is opened before it and published after it belongs to this process.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -323,6 +324,12 @@ static int note_image(struct build *build, struct ramet_error *err)
 		.parents = parents,
 		.parent_count = chain->count};
 	return store_image_add(build->store, build->options->output, &facts, err);
+}
+
+void build_told_free(struct build_told *told)
+{
+	free(told->read_only_paths);
+	free(told->process);
 }
 
 int build_image(struct ramet_store *store, const struct ramet_build_options *options,

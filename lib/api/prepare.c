@@ -107,10 +107,9 @@ static json_t *answer_json(const struct ramet_build_result *result, const struct
 static int prepare(struct ramet_store *store, const struct ramet_build_options *options,
 	struct ramet_build_result *result, json_t *notes, char **json, struct ramet_error *err)
 {
-	struct build_told told = {0};
+	_cleanup_build_told_ struct build_told told = {0};
 	double start = clock_seconds();
 	int r = build_image(store, options, result, &told, err);
-	_cleanup_free_ char *read_only = told.read_only_paths, *process = told.process;
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *real = realpath(options->output, NULL);

@@ -153,16 +153,17 @@ END
 damaged "a digest that would lead elsewhere" "digest is 'sha256:../../../etc/passwd' and must be" << 'END'
 edit manifest 'd["layers"][0]["digest"] = "sha256:../../../etc/passwd"'
 END
-sha512='import hashlib, os
+cat > sha512.py << 'END'
+import hashlib, os
 data = open(path(d["layers"][1]["digest"]), "rb").read()
 os.makedirs(path("sha512:"), exist_ok=True)
 d["layers"][1]["digest"] = "sha512:" + hashlib.sha512(data).hexdigest()
-open(path(d["layers"][1]["digest"]), "wb").write(data)'
+open(path(d["layers"][1]["digest"]), "wb").write(data)
+END
 cp -a layout sha512
-"$tools/oci-edit" sha512 manifest "$sha512" && same "digests of sha512" oci:sha512
-export sha512
+"$tools/oci-edit" sha512 manifest "$(cat sha512.py)" && same "digests of sha512" oci:sha512
 damaged "a layer that is not what its sha512 says" 'is damaged: its digest is sha512:' << 'END'
-edit manifest "$sha512
+edit manifest "$(cat ../../../sha512.py)
 d['layers'][1]['digest'] = d['layers'][1]['digest'][:-4] + 'ffff'
 open(path(d['layers'][1]['digest']), 'wb').write(data)"
 END
