@@ -82,7 +82,8 @@ int sources_open(const char *word, const struct source_request *request, struct 
 	struct stat st;
 	if (strcmp(word, "-") == 0)
 		return open_by_content(word, request, source, err);
-	if (stat(word, &st) < 0 && errno == ENOENT && strchr(word, '+'))
+	/* The word of a long chain is too long for a name. */
+	if (stat(word, &st) < 0 && (errno == ENOENT || errno == ENAMETOOLONG) && strchr(word, '+'))
 		return image_source_open(word, request, source, err);
 	if (stat(word, &st) < 0)
 		return error_errno(err, errno, "cannot open %s", word);

@@ -55,6 +55,8 @@ refused "a chain cannot be cloned" 1 "reflink cannot serve.*layers stand on the 
 for i in $(seq 127); do cp two.squashfs "n$i"; done
 word=base.squashfs$(printf '+n%s' $(seq 127))
 check "128 images are a chain" "$RAMET" fork "$word" long --size 64M
+check "and one tree, by a word that is too long for a name" sh -c '
+  "$RAMET" build "$1" ../whole.squashfs > /dev/null && [ "$("$RAMET" cat ../whole.squashfs:/two)" = two ]' - "$word"
 check "and have no change" sh -c '[ -z "$("$RAMET" diff long)" ]'
 refused "129 are refused, with the way out" 1 "at most 128 images.*129.*--flatten" "$RAMET" fork "$word+one.ext4" x
 refused "Firecracker has no room for them" 1 "long has 129 drives, and firecracker has room for 17.*--flatten.*--vmm qemu" \
@@ -78,6 +80,8 @@ refused "a layer between is refused" 1 "was made for.*and not for base.squashfs\
 cp base.squashfs copy.squashfs
 refused "a copy of the base is another image, as long as nobody knows better" 1 "and not for copy.squashfs" \
   "$RAMET" fork copy.squashfs+delta.squashfs x
+"$RAMET" inspect base.squashfs --digest > /dev/null 2>&1 && "$RAMET" inspect copy.squashfs --digest > /dev/null 2>&1
+check "once the digests of both are known it is the same" "$RAMET" fork copy.squashfs+delta.squashfs d3
 
 # What becomes of the files.
 mv two.squashfs away && "$RAMET" ls > ../listed
@@ -145,7 +149,8 @@ round() {
   "$edits" "${1}9" 40 "$vm" || return 1
   "$TREE_DIFF" "$scratch/whole" "$vm" > "$scratch/truth"
   umount "$vm" && umount "$scratch/upper" || return 1
-  "$RAMET" diff judged > "$scratch/list" || return 1
+  # tree-diff does not compare the roots themselves.
+  "$RAMET" diff judged > "$scratch/said" && grep -vx "M /" "$scratch/said" > "$scratch/list"
   diff "$scratch/truth" "$scratch/list" | head -n 20 > "$scratch/wrong"
   # And the images alone, written as one.
   "$RAMET" build "$chain" "$scratch/flat" --format erofs > /dev/null &&

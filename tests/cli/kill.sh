@@ -76,6 +76,18 @@ esac
 kills "a single fork is whole or not there" "$clean
 [ -z \"\$names\" ] || \"\$RAMET\" rm \$names" "$RAMET" fork "$base" one --size 64M
 
+# With layers: the rows of both tables come and go together.
+"$RAMET" build "$scratch/tree" "$scratch/layer.squashfs" --compression gzip > /dev/null 2>&1
+kills "forks of a chain are all or nothing" "$clean
+for name in \$names; do
+  \"\$RAMET\" show \$name | grep -q '^layer .*layer.squashfs' || { echo \"no layer: \$name\"; exit 1; }
+done
+case \$(echo \$names) in
+  ''|'vm-1 vm-2 vm-3 vm-4 vm-5 vm-6') ;;
+  *) echo \"half a batch: \$names\"; exit 1 ;;
+esac
+[ -z \"\$names\" ] || \"\$RAMET\" rm \$names" "$RAMET" fork "$base+$scratch/layer.squashfs" vm --count 6 --size 64M
+
 # A removal that was killed is either not begun or ends at the next open.
 "$RAMET" fork "$base" rm --count 20 --size 64M > /dev/null
 kills "rm removes whole forks at any moment" "$clean

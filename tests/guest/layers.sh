@@ -5,8 +5,6 @@
 need mksquashfs setfattr mke2fs
 RAMET_ACCEL=${RAMET_ACCEL:-auto}
 export RAMET_ACCEL
-at_exit() { :; }
-
 # run FORK OPTION... -- COMMAND...: what the guest said is in $scratch/out.
 run() {
   "$RAMET" run --kernel "$KERNEL" --modules "$MODULES" --timeout 240 "$@" \
@@ -60,7 +58,8 @@ image squashfs "$scratch/1.squashfs" "$scratch/layer1"
 image squashfs "$scratch/2.squashfs" "$scratch/layer2"
 "$scratch/root/bin/tell" "$scratch/whole" > "$scratch/expected"
 "$RAMET" fork "$scratch/base.squashfs+$scratch/1.ext4+$scratch/2.squashfs" two --size 64M > /dev/null
-"$RAMET" fork "$scratch/base.ext4+$scratch/1.squashfs+$scratch/2.squashfs" on-ext4 --size 64M > /dev/null
+"$RAMET" build "$scratch/layer1" "$scratch/1.erofs" > /dev/null 2>&1
+"$RAMET" fork "$scratch/base.ext4+$scratch/1.erofs+$scratch/2.squashfs" on-ext4 --size 64M > /dev/null
 check "a guest boots with two layers of different formats" run two --memory 128 -- tell
 check "and sees them merged" diff "$scratch/expected" "$scratch/out"
 check "its writes go to the volume" run two --memory 128 -- \
@@ -73,8 +72,10 @@ printf 'A /n/new\nM /n/top\nD /sub/f9\n' > "$scratch/changes"
 check "diff tells them and nothing else" diff "$scratch/changes" "$scratch/diff"
 check "in memory nothing of it is seen" run two --memory 128 --ram -- tell
 check "but the layers are" diff "$scratch/expected" "$scratch/out"
-check "a base that is an ext4 stays read-only below layers" run on-ext4 --memory 128 -- tell
-check "and is merged too" diff "$scratch/expected" "$scratch/out"
+check "the init in the base makes the same of it" run two --memory 128 --ram --in-image-init -- tell
+check "to the byte" diff "$scratch/expected" "$scratch/out"
+check "three formats go together" run on-ext4 --memory 128 -- tell
+check "and are merged too" diff "$scratch/expected" "$scratch/out"
 
 chain=$scratch/base.squashfs+$scratch/1.squashfs+$scratch/2.squashfs
 for i in $(seq 3 127); do
