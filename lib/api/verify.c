@@ -22,7 +22,7 @@
 #include "look/proof.h"
 #include "store/images.h"
 
-enum { SHARES_MAX = 8, SHARE_BYTES = 16 << 20 };
+enum { SHARES_MAX = 8, SHARE_BYTES = 4 << 20 };
 
 struct share {
 	struct verifier *verifier;

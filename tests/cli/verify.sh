@@ -162,6 +162,22 @@ all_by_digest() {
 }
 check "with a digest every flipped bit is found" all_by_digest
 
+# So large that several processes share the work, where there are processors: all of it is read, once.
+mkdir "$scratch/large"
+perl -e 'srand $ARGV[1]; for my $n (10 .. 49) { open my $f, ">", "$ARGV[0]/$n"; print $f unpack("H*", pack "N*", map { int rand 2 ** 32 } 1 .. 50000), "\n" for 1 .. 2 }' \
+  "$scratch/large" "$seed"
+mksquashfs "$scratch/large" "$scratch/large.squashfs" -comp gzip -Xcompression-level 1 -quiet -no-progress > /dev/null
+check "a large image is good" "$RAMET" verify "$scratch/large.squashfs"
+both_ends() {
+  size=$(stat -c %s "$scratch/large.squashfs")
+  for place in 5 50 95; do
+    cp "$scratch/large.squashfs" "$scratch/large.damaged" && flip "$scratch/large.damaged" $((size * place / 100))
+    ! "$RAMET" verify "$scratch/large.damaged" > "$scratch/.large" || { echo "not found at $place %"; return 1; }
+    [ "$(grep -c ': /[0-9]*: .*cannot be decompressed' "$scratch/.large")" = 1 ] || { cat "$scratch/.large"; return 1; }
+  done
+}
+check "damage anywhere in it is told once, by its path" both_ends
+
 # The corpus: the good are good, the bad are found or refused, each in a word or two.
 corpus=$SOURCE_ROOT/tests/corpus
 image_of() {
