@@ -201,6 +201,8 @@ static int run_confined(const struct work *work, const char *what, struct ramet_
 		.hear_ctx = (void *)work,
 	};
 	r = sandbox_run_job(&job, err);
+	if (r == -ENOMEM)
+		error_prefix(err, r, "cannot work on %s in %zu MiB", what, WORK_MEMORY >> 20);
 	for (size_t i = 0; i < work->text_count && r == 0; i++)
 		if (work->texts[i]->failed)
 			r = error_memory(err);

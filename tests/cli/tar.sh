@@ -64,8 +64,13 @@ for format in ustar v7; do
   check "$format" as_unpacked $format.tar
 done
 if command -v bsdtar > /dev/null 2>&1; then
-  bsdtar -c --format pax -C tree -f bsd.tar .
-  check "bsdtar's pax" same_tree bsd.tar
+  # A fraction of a second before 1970 is not what bsdtar (3.6) writes.
+  cp -a tree bsdtree && touch -d '1955-11-05 06:15:00' bsdtree/hello
+  bsdtar -c --format pax -C bsdtree -f bsd.tar .
+  check "bsdtar's pax" sh -c '"$RAMET" build bsdtree a.ext4 && "$RAMET" build bsd.tar b.ext4' &&
+    dump ext4 a.ext4 > a.dump && dump ext4 b.ext4 > b.dump
+  check "gives the same tree" cmp a.dump b.dump
+  rm -rf bsdtree
 else
   skip "bsdtar's pax" "bsdtar is missing"
 fi
