@@ -70,7 +70,6 @@ int squashfs_tails_init(struct squashfs_writer *writer)
 	tails->slot_count = count + count / 16 + 1;
 	tails->slots = calloc(tails->slot_count, sizeof *tails->slots);
 	tails->cached = malloc(SQUASHFS_BLOCK);
-	tails->packed = malloc(SQUASHFS_BLOCK);
 	tails->cached_number = SQUASHFS_NO_FRAGMENT;
 	for (size_t i = 0; i < SQUASHFS_RECENT; i++) {
 		tails->recent[i].number = SQUASHFS_NO_FRAGMENT;
@@ -79,7 +78,7 @@ int squashfs_tails_init(struct squashfs_writer *writer)
 			return SQFS_ERROR_ALLOC;
 	}
 	struct fragment_writer *front = calloc(1, sizeof *front);
-	if (!tails->slots || !tails->cached || !tails->packed || !front) {
+	if (!tails->slots || !tails->cached || !front) {
 		free(front);
 		return SQFS_ERROR_ALLOC;
 	}
@@ -94,7 +93,6 @@ void squashfs_tails_free(struct squashfs_tails *tails)
 	sqfs_destroy(tails->front);
 	free(tails->slots);
 	free(tails->cached);
-	free(tails->packed);
 	for (size_t i = 0; i < SQUASHFS_RECENT; i++)
 		free(tails->recent[i].data);
 	*tails = (struct squashfs_tails){0};
@@ -119,7 +117,8 @@ int squashfs_tails_flush(struct squashfs_writer *writer)
 	return r;
 }
 
-/* A fragment that is not at hand any more: from the image, as soon as it is there. */
+/* A fragment that is not at hand any more: from the image, as soon as it is there. The buffer for
+ * content is free when a file's tail is looked up. */
 static int read_back(struct squashfs_writer *writer, uint32_t number)
 {
 	struct squashfs_tails *tails = &writer->tails;
@@ -137,12 +136,12 @@ static int read_back(struct squashfs_writer *writer, uint32_t number)
 	tails->cached_number = SQUASHFS_NO_FRAGMENT;
 	if (r == 0)
 		r = writer->file.base.read_at(&writer->file.base, where.start_offset,
-			packed ? tails->packed : tails->cached, size);
+			packed ? writer->buffer : tails->cached, size);
 	if (r != 0)
 		return r;
 	if (packed) {
 		sqfs_s32 n = writer->decompressor->do_block(writer->decompressor,
-			(const sqfs_u8 *)tails->packed, size, (sqfs_u8 *)tails->cached,
+			(const sqfs_u8 *)writer->buffer, size, (sqfs_u8 *)tails->cached,
 			SQUASHFS_BLOCK);
 		if (n <= 0)
 			return n < 0 ? n : SQFS_ERROR_INTERNAL;

@@ -60,15 +60,15 @@ struct squashfs_recent {
 	size_t used;
 	char *data;
 };
-#define SQUASHFS_RECENT 4
+#define SQUASHFS_RECENT 3
 
 struct squashfs_tails {
 	sqfs_block_writer_t *front; /* what libsquashfs writes blocks with */
 	uint64_t *slots;
 	size_t slot_count;
 	struct squashfs_recent recent[SQUASHFS_RECENT];
-	size_t turn; /* which of them is filled, modulo their number */
-	char *cached, *packed;
+	size_t turn;  /* which of them is filled, modulo their number */
+	char *cached; /* one that was read back */
 	uint32_t cached_number;
 	size_t cached_used;
 };
