@@ -28,8 +28,8 @@
 #define BLOCK_SIZE   SQUASHFS_BLOCK
 #define BUFFER_SIZE  BLOCK_SIZE
 #define DEVICE_BLOCK ((uint64_t)SQFS_DEVBLK_SIZE)
-/* Blocks in flight, each of 128 KiB: some 4 ms of work for each worker, so it is seldom waited for. */
-#define BACKLOG(workers) (6 + 3 * (size_t)(workers))
+/* Blocks in flight, each of 128 KiB: some 3 ms of work for each worker, so it is seldom waited for. */
+#define BACKLOG(workers) (4 + 3 * (size_t)(workers))
 #define MOST_WORKERS     16 /* beyond it the one reader is the limit, and memory only grows */
 
 static const char zeros[64 * 1024];
