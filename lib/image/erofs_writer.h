@@ -3,6 +3,8 @@
 #ifndef IMAGE_EROFS_WRITER_H
 #define IMAGE_EROFS_WRITER_H
 
+#include <pthread.h>
+
 #include "base/fd.h"
 #include "base/progress.h"
 #include "image/erofs_plan.h"
@@ -12,6 +14,7 @@
 enum {
 	EROFS_WINDOW = 65536, /* of the image: what one write of inodes covers */
 	EROFS_WINDOWS = 64,
+	EROFS_BUFFERS = 4,
 };
 
 /* Bytes on their way to the image. */
@@ -24,11 +27,20 @@ struct erofs_output {
 		uint64_t number; /* plus 1; 0: none */
 		uint8_t *bytes;
 	} windows[EROFS_WINDOWS];
-	/* Data: what follows on each other. */
-	uint64_t offset;
-	size_t used;
-	uint8_t *bytes;
-	struct writeback writeback;
+	/* Data: what follows on each other. The buffer that is being filled is the one of number
+	 * `filled`, and a thread writes those before. */
+	struct erofs_buffer {
+		uint64_t offset;
+		size_t used;
+		uint8_t *bytes;
+	} buffers[EROFS_BUFFERS];
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t changed;
+	uint64_t filled, written; /* buffers so far */
+	int error;                /* the first negative errno of the thread */
+	bool ending;
 };
 
 /* A table of chunks that are in the image. */
