@@ -116,6 +116,10 @@ if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
   bad_as() { setpriv --reuid=65534 --clear-groups env RAMET_ROOT="$scratch/out-of/store" "$@"; }
   refused "a layer that cannot be read" 1 'cannot open top: Permission denied' bad_as "$RAMET" build out-of/x.squashfs --layer low --layer top
   chmod 755 top && mknod top/gone c 0 0
+  touch low/gone && tar -cf low.tar -C low gone && "$RAMET" build low low.squashfs > /dev/null
+  for below in low.tar low.squashfs; do
+    check "a 0/0 device on $below, which is read in a sandbox" sh -c '"$RAMET" build "$0" x.squashfs --layer top && [ -z "$(unsquashfs -l x.squashfs | grep gone)" ]' $below
+  done
   check "who cannot see the marks of root is told" sh -c 'setpriv --reuid=65534 --clear-groups env RAMET_ROOT="$0/out-of/store" "$RAMET" build out-of/x.squashfs --layer low --layer top 2>&1 | grep -q "can be read by root alone"' "$scratch"
 else
   skip "a layer that cannot be read" "only root can become somebody else"
