@@ -174,6 +174,14 @@ static void test_choose(void)
 	CHECK_STR(choice.vmm->name, "qemu");
 	CHECK(!choice.kvm);
 	vmm_choice_free(&choice);
+	/* One that has no room for the drives is passed over, and that is said. */
+	CHECK_EQ(vmm_choose("auto", "kvm", vmm_firecracker.most_drives, &choice, &err), 0);
+	CHECK_STR(choice.vmm->name, "firecracker");
+	vmm_choice_free(&choice);
+	CHECK_EQ(vmm_choose("auto", "kvm", vmm_firecracker.most_drives + 1, &choice, &err), 0);
+	CHECK_STR(choice.vmm->name, "qemu");
+	CHECK_STR(choice.reason, "firecracker has room for 17 drives, and there are 18");
+	vmm_choice_free(&choice);
 	for (size_t i = 0; vmms[i]; i++) {
 		snprintf(path, sizeof path, "%s/%s", folder, vmms[i]->program);
 		unlink(path);
