@@ -16,6 +16,7 @@ int chain_view_open(const struct chain *chain, struct chain_view *view, struct r
 	chain_write(&view->name, paths, chain->count);
 	if (view->name.failed)
 		return error_memory(err);
+	view->own_lost_found = stack_has_lost_found(images, chain->count);
 	return stack_open(images, chain->count, &view->stack, err);
 }
 

@@ -10,6 +10,7 @@
 struct chain_view {
 	struct stack stack;
 	struct text name; /* of the chain, for messages */
+	bool own_lost_found;
 };
 
 /* Parses the images. Release it whatever was answered. */

@@ -74,7 +74,9 @@ static int flatten(struct commit *commit, const struct views *views, struct tree
 	struct ramet_error *err)
 {
 	const struct source_options none = {0};
-	int r = view_walk(views->new.fs, views->new.name, tree, &none, err);
+	const struct views_source *source = &commit->files.source;
+	bool ext4 = stack_has_lost_found(source->images, source->image_count);
+	int r = view_walk(views->new.fs, views->new.name, ext4, tree, &none, err);
 	if (r == 0 && !commit->files.source.clone)
 		r = take_root(views, tree, err);
 	return r < 0 ? r : tree_finish(tree, err);

@@ -60,10 +60,8 @@ int delta_open(struct delta *delta, struct ramet_store *store,
 		r = chain_facts(store, &delta->chain, &delta->read_only_paths, &process, err);
 	if (r < 0)
 		return error_prefix(err, r, "cannot build on %s", options->parent);
-	delta->layer = (struct layer_options){.new_is_tree = true,
-		.by_time = !options->compare_content,
-		.made = INT64_MAX,
-		.own_lost_found = delta->chain.items[0].format == &image_ext4};
+	delta->layer = (struct layer_options){
+		.new_is_tree = true, .by_time = !options->compare_content, .made = INT64_MAX};
 	for (size_t i = 0; i < delta->chain.count; i++)
 		delta->layer.made = MIN(delta->layer.made, made(&delta->chain.items[i]));
 	delta->layer.made -= DOUBTFUL_SECONDS;
@@ -79,6 +77,7 @@ int delta_make(struct delta *delta, struct tree *tree, const char *source, struc
 		r = view_of_tree(tree, &fs, err);
 	if (r < 0)
 		return r;
+	delta->layer.own_lost_found = parent.own_lost_found;
 	const struct changes_view old = {parent.stack.fs, parent.name.data}, new = {fs, source};
 	return layer_make(&old, &new, tree, &delta->layer, &delta->figures, err);
 }

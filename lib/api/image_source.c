@@ -30,7 +30,9 @@ static int image_walk(struct source *source, struct tree *tree,
 			"the image %s is whole, and cannot be laid over another source",
 			source->place);
 	int r = chain_view_open(&image->chain, &image->view, err);
-	return r < 0 ? r : view_walk(image->view.stack.fs, source->place, tree, options, err);
+	return r < 0 ? r
+		     : view_walk(image->view.stack.fs, source->place, image->view.own_lost_found,
+			       tree, options, err);
 }
 
 static void image_close(struct source *source)

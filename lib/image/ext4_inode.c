@@ -143,6 +143,7 @@ int ext4_stat(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_erro
 		.size = node.size,
 		.mtime = seconds(le32toh(inode->i_mtime), extra),
 		.mtime_nsec = extra >> EXT4_EPOCH_BITS,
+		.whole_seconds = !HAS_EXTRA(e, inode, i_mtime_extra),
 		.inode = ref,
 	};
 	if (stat->mtime_nsec > 999999999)

@@ -27,6 +27,14 @@ static int merge_images(const struct stack_image *images, size_t count, struct s
 	return merged_open(layers, count, &stack->merged, err);
 }
 
+bool stack_has_lost_found(const struct stack_image *images, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (images[i].format == &image_ext4)
+			return true;
+	return false;
+}
+
 int stack_open(const struct stack_image *images, size_t count, struct stack *stack,
 	struct ramet_error *err)
 {

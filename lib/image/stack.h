@@ -22,6 +22,9 @@ struct stack {
 	struct fs *images[STACK_IMAGES_MAX];
 };
 
+/* Whether one of the images has a lost+found that is the filesystem's own. */
+bool stack_has_lost_found(const struct stack_image *images, size_t count);
+
 /* Open the images, the bottom one first; from 1 to STACK_IMAGES_MAX. Release the stack whatever was
  * answered. Errors: those of the readers, with the image's name in front; E2BIG. */
 int stack_open(const struct stack_image *images, size_t count, struct stack *stack,

@@ -18,10 +18,10 @@ struct tree_origin;
 
 /*
  * Take all that fs shows into the empty tree; place is what messages call it. Files are read through
- * fs, which must live longer than the tree. The empty /lost+found of an ext4 is the filesystem's
- * own and left out. Memory is bounded by the number of names. Errors: those of the reader, EFBIG.
+ * fs, which must live longer than the tree. With own_lost_found (there is an ext4 in it) an empty
+ * /lost+found is the filesystem's own, and left out. Memory is bounded by the number of names. Errors: those of the reader, EFBIG.
  */
-int view_walk(struct fs *fs, const char *place, struct tree *tree,
+int view_walk(struct fs *fs, const char *place, bool own_lost_found, struct tree *tree,
 	const struct source_options *options, struct ramet_error *err);
 
 /* Make the tree's next origin one whose files are read through fs; *origin is its index. */

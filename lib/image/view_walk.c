@@ -216,6 +216,7 @@ struct walk {
 	struct fs *fs;
 	struct tree *tree;
 	const struct source_options *options;
+	bool own_lost_found;
 	uint16_t origin;
 };
 
@@ -232,8 +233,8 @@ static int is_own(struct walk *walk, const struct tree_node *node, fs_ref ref, b
 	struct ramet_error *err)
 {
 	*own = false;
-	if (node->parent->parent || !S_ISDIR(node->mode) || strcmp(node->name, LOST_FOUND) != 0 ||
-		strcmp(walk->fs->ops->format, "ext4") != 0)
+	if (!walk->own_lost_found || node->parent->parent || !S_ISDIR(node->mode) ||
+		strcmp(node->name, LOST_FOUND) != 0)
 		return 0;
 	_cleanup_entries_ struct fs_entries entries = {0};
 	int r = walk->fs->ops->list(walk->fs, ref, &entries, err);
@@ -277,10 +278,11 @@ static int walk_directory(struct walk *walk, struct tree_node *directory, struct
 	return r;
 }
 
-int view_walk(struct fs *fs, const char *place, struct tree *tree,
+int view_walk(struct fs *fs, const char *place, bool own_lost_found, struct tree *tree,
 	const struct source_options *options, struct ramet_error *err)
 {
-	struct walk walk = {.fs = fs, .tree = tree, .options = options};
+	struct walk walk = {
+		.fs = fs, .tree = tree, .options = options, .own_lost_found = own_lost_found};
 	fs_ref root = 0;
 	int r = view_origin(fs, place, tree, &walk.origin, err);
 	if (r < 0)

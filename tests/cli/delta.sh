@@ -37,6 +37,12 @@ done
 "$RAMET" build "$scratch/three.ext4" "$scratch/four.squashfs" > /dev/null
 check "a squashfs through EROFS and ext4 is the same squashfs, byte by byte" \
   cmp "$scratch/one.squashfs" "$scratch/four.squashfs"
+check "... and through a tar" sh -c '"$RAMET" cat "$1/two.erofs:/" | "$RAMET" build - "$1/five.squashfs" > /dev/null 2>&1 &&
+  cmp "$1/one.squashfs" "$1/five.squashfs"' - "$scratch"
+"$RAMET" build "$scratch/one.squashfs" "$scratch/empty.ext4" --parent "$scratch/one.squashfs" > /dev/null
+"$RAMET" build "$scratch/one.squashfs+$scratch/empty.ext4" "$scratch/five.squashfs" > /dev/null
+check "the lost+found of an ext4 layer is not part of a tree" cmp "$scratch/one.squashfs" "$scratch/five.squashfs"
+check "... nor a change" sh -c '"$RAMET" build "$1/old" "$1/x" --parent "$1/one.squashfs+$1/empty.ext4" | grep -q "nothing differs"' - "$scratch"
 
 # What is taken for unchanged, and what is looked at.
 cd "$scratch" || exit 1
