@@ -99,6 +99,17 @@ paths() { "$RAMET" show "$1" --json | jq -r '.read_only_paths | join(" ")'; }
 check "read-only paths go with a chain" test "$(paths last)" = /data
 "$RAMET" fork "$scratch/whole2.erofs" flat --size 100M > /dev/null
 check "... and with a flattened image" test "$(paths flat)" = /data
+mkdir -p "$scratch/bundle"
+echo '{"ociVersion":"1.0.0","root":{"path":"rootfs"},"process":{"args":["/bin/tool"],"cwd":"/home","user":{"uid":0,"gid":0}}}' > "$scratch/bundle/config.json"
+cp -a "$scratch/old" "$scratch/bundle/rootfs"
+process() { "$RAMET" show "$1" --json | jq -c .process.args; }
+"$RAMET" build "bundle:$scratch/bundle" "$scratch/run.squashfs" > /dev/null 2>&1
+"$RAMET" fork "$scratch/run.squashfs" p1 --size 100M > /dev/null
+"$RAMET" commit p1 "$scratch/p.layer" > /dev/null && "$RAMET" commit p1 "$scratch/p.whole" --flatten > /dev/null
+"$RAMET" fork "$scratch/run.squashfs+$scratch/p.layer" p2 --size 100M > /dev/null
+"$RAMET" fork "$scratch/p.whole" p3 --size 100M > /dev/null
+check "the default command goes with a chain" test "$(process p2)" = '["/bin/tool"]'
+check "... and with a flattened image" test "$(process p3)" = '["/bin/tool"]'
 
 # Clones.
 truncate -s 1G "$scratch/xfs"
