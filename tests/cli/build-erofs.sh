@@ -156,6 +156,54 @@ cp chunks/a chunks/b
 same_by_kernel "files of equal chunks are whole" dedupe.erofs chunks
 check "equal chunks are stored once" sh -c '[ "$(stat -c %s plain.erofs)" -ge 12000000 ] && [ "$(stat -c %s dedupe.erofs)" -lt 6040000 ]'
 
+# Trees of chance.
+seed=${SEED:-$(date +%s)}
+echo "# SEED=$seed"
+random_tree() {
+  python3 - "$1" "$2" << 'END'
+import os, random, sys
+top, chance = sys.argv[1], random.Random(int(sys.argv[2]))
+folders, files = [top], []
+os.mkdir(top)
+blocks = [chance.randbytes(4096) for _ in range(8)] + [bytes(4096)]
+for number in range(400):
+    name = "".join(chance.choice("ab.!-~") for _ in range(chance.choice((1, 3, 9, 250)))) + "%d" % number
+    path = os.path.join(chance.choice(folders), name)
+    kind = chance.random()
+    if kind < 0.15 and len(path) < 1500:
+        os.mkdir(path)
+        folders.append(path)
+    elif kind < 0.25:
+        os.symlink("x" * chance.randint(1, 4000), path)
+    elif kind < 0.3 and files:
+        os.link(chance.choice(files), path)
+    else:
+        with open(path, "wb") as file:
+            for _ in range(chance.choice((0, 0, 1, 3, 20))):
+                if chance.random() < 0.2:
+                    file.seek(4096 * chance.randint(0, 40), 1)
+                file.write(chance.choice(blocks))
+            file.write(chance.randbytes(chance.randint(0, 5000)))
+        files.append(path)
+    os.utime(path, ns=(chance.randint(-10**18, 5 * 10**18),) * 2, follow_symlinks=False)
+    os.chown(path, chance.choice((0, 7, 70000)), 0, follow_symlinks=False)
+END
+}
+random_trees() {
+  for round in 0 1 2; do
+    rm -rf random && random_tree random $((seed + round)) || return 1
+    for way in "" --dedupe; do
+      # shellcheck disable=SC2086 # nothing, or one word
+      "$RAMET" build random random.erofs $way && fsck.erofs random.erofs && mounted random.erofs random || return 1
+    done
+  done
+}
+if [ "$can_mount" ]; then
+  check "trees of chance are what they were (SEED=$seed)" random_trees
+else
+  skip "trees of chance are what they were" "this machine mounts no EROFS, or not for this user"
+fi
+
 # Compression is mkfs.erofs's.
 if command -v mkfs.erofs > /dev/null && mkfs.erofs --help 2>&1 | grep -q lz4hc; then
   mkdir text && seq 1 100000 > text/numbers && ln text/numbers text/link && ln -s numbers text/symlink

@@ -61,6 +61,10 @@ golden() {
   [ "$(digest "golden.$format")" = "$expected" ] && ok "golden digest of $format" ||
     not_ok "golden digest of $format" "found $(digest "golden.$format")"
 }
+# The erofs depends on no library.
+"$RAMET" build golden golden.erofs > out
+[ "$(digest golden.erofs)" = c101d450bfb63275fcf46fa8a06833fac977783012fca6bf80a609219f600185 ] && ok "golden digest of erofs" ||
+  not_ok "golden digest of erofs" "found $(digest golden.erofs)"
 golden squashfs ad161b132c469c982580c0453dd9ada24c377d9adc3a8bd51e87fc6d98428c82 libsquashfs1 1.2.0
 golden ext4 4c04352abdbc4aad2ec8da9c8a18a8853fb8df414c7b748f8281de6252654581 libext2fs2 1.47.0
 finish
