@@ -3,6 +3,8 @@
 # Every format that is written here, mounted by a kernel of today: entry by entry what it was made
 # of. `images.sh prepare DIR` makes tree and images outside, where that is not emulated; the test
 # finds them in $PREPARED.
+# check() calls functions by name.
+# shellcheck disable=SC2317
 # shellcheck source=tests/cli/lib.sh
 . "$SOURCE_ROOT/tests/cli/lib.sh"
 formats="squashfs ext4"
