@@ -7,7 +7,7 @@
 # shellcheck disable=SC2317
 # shellcheck source=tests/cli/lib.sh
 . "$SOURCE_ROOT/tests/cli/lib.sh"
-formats="squashfs ext4"
+formats="squashfs erofs ext4"
 if [ "${1:-}" = prepare ]; then
   cd "$2" || exit 1
   "$SOURCE_ROOT/tests/torture-tree" tree 50 || exit 1
