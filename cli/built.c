@@ -9,6 +9,9 @@
 #include "base/text.h"
 #include "cli/json.h"
 
+/* Of less content than that the format's own tables are the image. */
+enum { SHARE_FROM = 64 * 1024 };
+
 static void append_count(struct text *text, uint64_t count, const char *what)
 {
 	if (count)
@@ -44,7 +47,7 @@ void cli_print_built(const struct cli_built *built)
 	printf("%s -> %s %s", content, built->format, image);
 	if (plain)
 		printf(" (a device of %s)", text_size(result->image_bytes, content));
-	else if (result->content_bytes)
+	else if (result->content_bytes >= SHARE_FROM)
 		printf(" (%.1f %%)",
 			100.0 * (double)result->image_bytes / (double)result->content_bytes);
 	if (strcmp(built->format, "squashfs") == 0)

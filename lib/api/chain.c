@@ -24,25 +24,24 @@ void chain_free(struct chain *chain)
 }
 
 /* The image's row; one that ramet did not build is looked at and gets one. */
-static int find_row(struct ramet_store *store, struct chain_image *item, const char *what,
-	struct ramet_error *err)
+static int find_row(struct ramet_store *store, struct chain_image *item, struct ramet_error *err)
 {
 	struct store_image *image = &item->image;
 	int r = store ? store_image_find(store, item->fd, item->path, image, err) : 0;
 	if (r < 0)
 		return r;
 	if (!store && fstat(item->fd, &image->st) < 0)
-		return error_errno(err, errno, "cannot look at the %s %s", what, item->path);
+		return error_errno(err, errno, "cannot look at the image %s", item->path);
 	if (!S_ISREG(image->st.st_mode))
-		return error_set(err, EMEDIUMTYPE, "the %s %s is not a file", what, item->path);
+		return error_set(err, EMEDIUMTYPE, "the image %s is not a file", item->path);
 	if (image->id) {
 		item->format = image_format_find(image->format);
 		return item->format
 			       ? 0
 			       : error_set(err, ENOTSUP,
-					 "the %s %s is in a format, %s, that this ramet does not "
+					 "the image %s is in a format, %s, that this ramet does not "
 					 "know",
-					 what, item->path, image->format);
+					 item->path, image->format);
 	}
 	r = image_identify(item->fd, item->path, &item->format, err);
 	if (r < 0 || !store)
@@ -66,15 +65,14 @@ static int refuse_twice(const struct chain *chain, struct ramet_error *err)
 static int add_image(
 	struct ramet_store *store, struct chain *chain, const char *path, struct ramet_error *err)
 {
-	const char *what = chain->count ? "layer" : "base";
 	struct chain_image *item = vector_push(chain);
 	if (!item)
 		return error_memory(err);
 	*item = (struct chain_image){.path = path};
 	item->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (item->fd < 0)
-		return error_errno(err, errno, "cannot open the %s %s", what, path);
-	int r = find_row(store, item, what, err);
+		return error_errno(err, errno, "cannot open the image %s", path);
+	int r = find_row(store, item, err);
 	return r < 0 ? r : refuse_twice(chain, err);
 }
 

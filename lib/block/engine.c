@@ -12,7 +12,7 @@
  * Short reads and writes go on where they stopped. Reading nothing where bytes should be means that a
  * file became shorter: an I/O error, as from a disk.
  */
-#include "block/engine.h"
+#include "block/engine_inside.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -23,39 +23,8 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "block/ring.h"
-#include "block/workers.h"
 
-enum { DEPTH = 128, WORKERS = 16, EXTENTS = 16, SMALL_VECTOR = 8 };
-
-struct move {
-	struct work work; /* first: a worker hands back what it got */
-	struct engine *engine;
-	struct block_request *request;
-	struct block_extent extent; /* what is left of it */
-	struct iovec small[SMALL_VECTOR], *vector, *allocated;
-	unsigned count;
-	int64_t result; /* of a worker */
-	struct move *next;
-};
-
-struct requests {
-	struct block_request *first, **end;
-};
-
-struct engine {
-	struct block_device *device;
-	struct ring *ring; /* NULL: threads */
-	struct workers *workers;
-	struct move *moves, *free;
-	struct requests starved; /* want a move */
-	struct requests flushing, to_flush;
-	struct work flush;
-	int flush_result;
-	bool flush_runs;
-	unsigned under_way; /* requests */
-	int fd;
-};
+enum { DEPTH = 128, WORKERS = 16, EXTENTS = 16 };
 
 static void requests_init(struct requests *list)
 {
@@ -118,107 +87,6 @@ static void flush_end(struct engine *engine)
 		finish(engine, request);
 		request = next;
 	}
-}
-
-/* ------------------------------------------------------------------------------------------- */
-
-static struct move *move_take(struct engine *engine, struct block_request *request)
-{
-	struct move *move = engine->free;
-	if (!move)
-		return NULL;
-	engine->free = move->next;
-	move->request = request;
-	move->allocated = NULL;
-	request->moves++;
-	return move;
-}
-
-static void move_give(struct move *move)
-{
-	struct engine *engine = move->engine;
-	free(move->allocated);
-	move->request->moves--;
-	move->next = engine->free;
-	engine->free = move;
-}
-
-/* The part of the request's memory that is length bytes from offset at on. */
-static int move_set_vector(struct move *move, uint64_t at, uint64_t length)
-{
-	const struct block_request *request = move->request;
-	unsigned first = 0, count = 0;
-	for (; at >= request->vector[first].iov_len; first++)
-		at -= request->vector[first].iov_len;
-	for (uint64_t seen = 0; seen < at + length; count++)
-		seen += request->vector[first + count].iov_len;
-	move->vector = move->small;
-	if (count > SMALL_VECTOR) {
-		move->allocated = malloc(count * sizeof(struct iovec));
-		if (!move->allocated)
-			return -ENOMEM;
-		move->vector = move->allocated;
-	}
-	move->count = count;
-	memcpy(move->vector, request->vector + first, count * sizeof(struct iovec));
-	move->vector[0].iov_base = (char *)move->vector[0].iov_base + at;
-	move->vector[0].iov_len -= at;
-	uint64_t total = 0;
-	for (unsigned i = 0; i < count; i++)
-		total += move->vector[i].iov_len;
-	move->vector[count - 1].iov_len -= total - length;
-	return 0;
-}
-
-static void move_skip(struct move *move, uint64_t bytes)
-{
-	move->extent.offset += bytes;
-	move->extent.length -= bytes;
-	for (; bytes && bytes >= move->vector->iov_len; move->vector++, move->count--)
-		bytes -= move->vector->iov_len;
-	if (bytes) {
-		move->vector->iov_base = (char *)move->vector->iov_base + bytes;
-		move->vector->iov_len -= bytes;
-	}
-}
-
-static void move_work(struct work *work)
-{
-	struct move *move = (struct move *)work;
-	const struct block_extent *extent = &move->extent;
-	struct block_device *device = move->engine->device;
-	if (extent->kind == BLOCK_WAIT)
-		move->result = device->ops->ready(device, extent);
-	else if (move->request->operation == BLOCK_DISCARD)
-		move->result = device->ops->discard(device, extent->offset, extent->length);
-	else {
-		ssize_t n = move->request->operation == BLOCK_READ
-				    ? preadv(extent->fd, move->vector, (int)move->count,
-					      (off_t)extent->offset)
-				    : pwritev(extent->fd, move->vector, (int)move->count,
-					      (off_t)extent->offset);
-		move->result = n < 0 ? -errno : n;
-	}
-}
-
-static void move_start(struct move *move)
-{
-	struct engine *engine = move->engine;
-	bool data = move->extent.kind == BLOCK_DATA && move->request->operation != BLOCK_DISCARD;
-	if (data && engine->ring) {
-		const struct ring_transfer transfer = {
-			.write = move->request->operation == BLOCK_WRITE,
-			.fd = move->extent.fd,
-			.offset = move->extent.offset,
-			.vector = move->vector,
-			.count = move->count,
-			.owner = move,
-		};
-		ring_add(engine->ring, &transfer);
-		return;
-	}
-	move->work.run = move_work;
-	workers_add(engine->workers, &move->work);
 }
 
 /* ------------------------------------------------------------------------------------------- */

@@ -42,10 +42,10 @@ rm 'base.squashfs+two.squashfs'
 
 # Refusals.
 refused "an empty name is refused" 1 "names no image after a '\+'" "$RAMET" fork base.squashfs+ x
-refused "a layer that is not there is named" 1 "cannot open the layer none" "$RAMET" fork base.squashfs+none x
+refused "a layer that is not there is named" 1 "cannot open the image none" "$RAMET" fork base.squashfs+none x
 echo none > not-one
 refused "a layer that is no image is refused" 1 "not an image" "$RAMET" fork base.squashfs+not-one x
-refused "a layer that is a folder is refused" 1 "layer ../t0 is not a file" "$RAMET" fork base.squashfs+../t0 x
+refused "a layer that is a folder is refused" 1 "image ../t0 is not a file" "$RAMET" fork base.squashfs+../t0 x
 head -c 2000 one.ext4 > cut.ext4
 refused "a truncated layer is refused" 1 "cut.ext4" "$RAMET" fork base.squashfs+cut.ext4 x
 refused "one image twice is refused" 1 "one.ext4 is in the chain twice" "$RAMET" fork base.squashfs+one.ext4+one.ext4 x

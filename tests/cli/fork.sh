@@ -87,7 +87,7 @@ refused "removing what is not there is refused" 1 "no fork called nobody" "$RAME
 # Refusals, each one sentence.
 refused "a name that is taken is refused" 1 "fork vm-1 exists already" "$RAMET" fork "$base" vm --count 20
 check "and none of the batch is made" sh -c '! "$RAMET" ls --names | grep vm-15'
-refused "a base that is not there is refused" 1 "cannot open the base .*No such file" "$RAMET" fork "$scratch/none" x
+refused "a base that is not there is refused" 1 "cannot open the image .*No such file" "$RAMET" fork "$scratch/none" x
 refused "a base that is no image is refused" 1 "not an image" "$RAMET" fork "$0" x
 refused "a base that is a folder is refused" 1 "is not a file" "$RAMET" fork "$scratch/tree" x
 head -c 200000 "$base" > "$scratch/cut.squashfs"

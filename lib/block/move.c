@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Moves: what one of them needs to know, and how it is handed to the ring or to a thread. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "block/engine_inside.h"
+
+struct move *move_take(struct engine *engine, struct block_request *request)
+{
+	struct move *move = engine->free;
+	if (!move)
+		return NULL;
+	engine->free = move->next;
+	move->request = request;
+	move->allocated = NULL;
+	request->moves++;
+	return move;
+}
+
+void move_give(struct move *move)
+{
+	struct engine *engine = move->engine;
+	free(move->allocated);
+	move->request->moves--;
+	move->next = engine->free;
+	engine->free = move;
+}
+
+int move_set_vector(struct move *move, uint64_t at, uint64_t length)
+{
+	const struct block_request *request = move->request;
+	unsigned first = 0, count = 0;
+	for (; at >= request->vector[first].iov_len; first++)
+		at -= request->vector[first].iov_len;
+	for (uint64_t seen = 0; seen < at + length; count++)
+		seen += request->vector[first + count].iov_len;
+	move->vector = move->small;
+	if (count > SMALL_VECTOR) {
+		move->allocated = malloc(count * sizeof(struct iovec));
+		if (!move->allocated)
+			return -ENOMEM;
+		move->vector = move->allocated;
+	}
+	move->count = count;
+	memcpy(move->vector, request->vector + first, count * sizeof(struct iovec));
+	move->vector[0].iov_base = (char *)move->vector[0].iov_base + at;
+	move->vector[0].iov_len -= at;
+	uint64_t total = 0;
+	for (unsigned i = 0; i < count; i++)
+		total += move->vector[i].iov_len;
+	move->vector[count - 1].iov_len -= total - length;
+	return 0;
+}
+
+void move_skip(struct move *move, uint64_t bytes)
+{
+	move->extent.offset += bytes;
+	move->extent.length -= bytes;
+	for (; bytes && bytes >= move->vector->iov_len; move->vector++, move->count--)
+		bytes -= move->vector->iov_len;
+	if (bytes) {
+		move->vector->iov_base = (char *)move->vector->iov_base + bytes;
+		move->vector->iov_len -= bytes;
+	}
+}
+
+static void move_work(struct work *work)
+{
+	struct move *move = (struct move *)work;
+	const struct block_extent *extent = &move->extent;
+	struct block_device *device = move->engine->device;
+	if (extent->kind == BLOCK_WAIT)
+		move->result = device->ops->ready(device, extent);
+	else if (move->request->operation == BLOCK_DISCARD)
+		move->result = device->ops->discard(device, extent->offset, extent->length);
+	else {
+		ssize_t n = move->request->operation == BLOCK_READ
+				    ? preadv(extent->fd, move->vector, (int)move->count,
+					      (off_t)extent->offset)
+				    : pwritev(extent->fd, move->vector, (int)move->count,
+					      (off_t)extent->offset);
+		move->result = n < 0 ? -errno : n;
+	}
+}
+
+void move_start(struct move *move)
+{
+	struct engine *engine = move->engine;
+	bool data = move->extent.kind == BLOCK_DATA && move->request->operation != BLOCK_DISCARD;
+	if (data && engine->ring) {
+		const struct ring_transfer transfer = {
+			.write = move->request->operation == BLOCK_WRITE,
+			.fd = move->extent.fd,
+			.offset = move->extent.offset,
+			.vector = move->vector,
+			.count = move->count,
+			.owner = move,
+		};
+		ring_add(engine->ring, &transfer);
+		return;
+	}
+	move->work.run = move_work;
+	workers_add(engine->workers, &move->work);
+}
