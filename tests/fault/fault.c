@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preloaded into ramet by tests/cli/faults.sh: the N-th allocation fails, or the N-th call that
+ * Preloaded into ramet by tests/cli/faults-lib.sh: the N-th allocation fails, or the N-th call that
  * writes. RAMET_FAULT=allocation:N or RAMET_FAULT=write:N. RAMET_FAULT_STATE names a file that
  * holds one number, "met" (1 once the fault has come) and the countdown: it is mapped shared, so
  * that the sandboxed child, which can open nothing, counts on where its parent stopped.
