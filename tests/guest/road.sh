@@ -62,6 +62,11 @@ for format in squashfs erofs ext4; do
   check "$format: a fork that runs is in use" run 1 "$format-2" -- true
   kill -9 "$run_pid"
   wait "$run_pid" 2> /dev/null
+  # The kernel kills the VMM then, which takes it a moment.
+  for _ in $(seq 100); do
+    if "$RAMET" show "$format-2" | grep -q '^holder *nobody'; then break; fi
+    sleep 0.1
+  done
   check "$format: after kill -9 of ramet diff replays the journal" differs_by "$format-2" "$change"
   run_until_ready "$format-2" --in-image-init -- scene ready
   kill -TERM "$run_pid"
