@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/sources.h"
 #include "base/chain_word.h"
 #include "cli/binds.h"
 #include "cli/built.h"
@@ -118,6 +119,14 @@ static int build_run(struct invocation *inv, struct ramet_error *err)
 	return r;
 }
 
+static void help_sources(void)
+{
+	puts("\nSources:");
+	for (const struct source_kind *kind = source_kinds; kind->prefix; kind++)
+		printf("  %s:%-*s%s\n", kind->prefix, 25 - (int)strlen(kind->prefix), "",
+			kind->summary);
+}
+
 const struct command command_build = {
 	.name = "build",
 	.arguments = "[SOURCE] IMAGE",
@@ -128,5 +137,6 @@ const struct command command_build = {
 	.least = 1,
 	.most = 2,
 	.has_json = true,
+	.help = help_sources,
 	.run = build_run,
 };

@@ -74,6 +74,7 @@ struct command {
 	bool has_json;
 	bool no_store;
 	enum { COMPLETE_FILES, COMPLETE_FORKS } completes; /* what its arguments are */
+	void (*help)(void); /* print what else --help should show, or NULL */
 	int (*run)(struct invocation *invocation, struct ramet_error *err);
 };
 

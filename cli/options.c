@@ -199,6 +199,8 @@ void options_help(const struct command *command)
 	if (command->has_json)
 		help_line(0, "json", NULL, "answer in JSON, errors too");
 	help_line(0, "help", NULL, "show this");
+	if (command->help)
+		command->help();
 	if (command->example)
 		printf("\nExample: %s\n", command->example);
 	printf("\nMore: man ramet-%s\n", command->name);

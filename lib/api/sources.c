@@ -17,15 +17,15 @@
 #include "source/reel.h"
 
 const struct source_kind source_kinds[] = {
-	{"dir", "a folder of the host (also without the prefix)", source_open_directory, NULL},
+	{"dir", "a folder of the host, also without the prefix", source_open_directory, NULL},
 	{"bundle", "an OCI runtime bundle: a folder with config.json and a root",
 		source_open_bundle, NULL},
 	{"oci", "an OCI image layout: DIR[:REF]", source_open_oci, NULL},
-	{"docker-archive", "an archive of docker save: FILE[:REF] (also without the prefix)",
+	{"docker-archive", "an archive of docker save: FILE[:REF], also without the prefix",
 		source_open_docker, source_is_docker},
-	{"image", "an image, or a chain of them: BASE+LAYER (also without the prefix)",
+	{"image", "an image, or a chain of them: BASE+LAYER, also without the prefix",
 		image_source_open, image_source_is},
-	{"tar", "a tar archive, plain or compressed; - is standard input (also without the prefix)",
+	{"tar", "a tar archive, plain or compressed; - is standard input; also without the prefix",
 		source_open_tar, source_is_tar},
 	{0},
 };
@@ -46,13 +46,13 @@ static int refuse(const char *word, struct ramet_error *err)
 {
 	_cleanup_text_ struct text kinds = {0};
 	for (const struct source_kind *kind = source_kinds; kind->prefix; kind++)
-		text_format(&kinds, "%s%s: (%s)", kind == source_kinds ? "" : "; ", kind->prefix,
-			kind->summary);
+		text_format(&kinds, "%s%s:", kind == source_kinds ? "" : ", ", kind->prefix);
 	if (kinds.failed)
 		return error_memory(err);
 	return error_set(err, EMEDIUMTYPE,
-		"%s is not a folder, nor a file that a tree can be made of; there are %s", word,
-		kinds.data);
+		"%s is not a folder, an archive or an image that a tree could be made of; a prefix "
+		"says what a source is: %s",
+		word, kinds.data);
 }
 
 /* A file, or standard input: its content tells the kind, which gets it as it is open here. */

@@ -211,7 +211,7 @@ refused "garbage behind the compressed archive" 1 'garbage.gz is damaged: its gz
   sh -c 'cp all.gzip garbage.gz; echo garbage >> garbage.gz; "$RAMET" build garbage.gz x.squashfs'
 
 echo nothing > nothing
-refused "what is no archive is refused, with the kinds there are" 1 'nothing is not a folder.*tar: \(' "$RAMET" build nothing x.squashfs
+refused "what is no archive is refused, with the kinds there are" 1 'nothing is not a folder.*docker-archive:.*tar:' "$RAMET" build nothing x.squashfs
 refused "nor with the prefix" 1 'nothing is no tar archive' "$RAMET" build tar:nothing x.squashfs
 : > zero
 refused "an empty file" 1 'zero is not a folder' "$RAMET" build zero x.squashfs
