@@ -37,7 +37,10 @@ is_library_fault() {
 faults() {
   name=$1 kind=$2 judge=$3
   shift 3
-  n=$((1 + seed % stride)) bad="" runs=0 crashes=0
+  step=$stride
+  # A command writes a few dozen times: a wide step could pass over all of them.
+  if [ "$kind" = write ] && [ "$step" -gt 3 ]; then step=3; fi
+  n=$((1 + seed % step)) bad="" runs=0 crashes=0
   while [ -z "$bad" ]; do
     before
     status=0
@@ -60,14 +63,14 @@ faults() {
       bad="$kind $n (status $status): $judged $(cat "$scratch/.err")"
     fi
     [ "$met" = 1 ] || break
-    n=$((n + stride)) runs=$((runs + 1))
+    n=$((n + step)) runs=$((runs + 1))
   done
   if [ -n "$bad" ]; then
     not_ok "$name ($kind)" "$bad"
   elif [ "$runs" = 0 ]; then
     not_ok "$name ($kind)" "no failure was met at all"
   else
-    echo "# $runs failures, the last at $((n - stride))"
+    echo "# $runs failures, the last at $((n - step))"
     [ "$crashes" = 0 ] || echo "# in $crashes of these a library itself crashed or hung"
     ok "$name ($kind)"
   fi
