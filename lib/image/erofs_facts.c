@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "image/erofs_format.h"
 #include "image/formats.h"
+#include "image/fs_inside.h"
 #include "image/image.h"
 
 static const struct image_feature compat[] = {
@@ -47,11 +48,9 @@ static void find_compression(const struct erofs_super *super, struct image_facts
 int erofs_describe(int fd, struct image_facts *facts, struct ramet_error *err)
 {
 	struct erofs_super super;
-	ssize_t n = pread_full(fd, &super, sizeof super, EROFS_SUPER_OFFSET);
-	if (n < 0)
-		return error_errno(err, (int)-n, "cannot read the superblock");
-	if ((size_t)n < sizeof super)
-		return error_set(err, EUCLEAN, "the superblock is cut off");
+	int r = fs_read_super(fd, EROFS_SUPER_OFFSET, &super, sizeof super, err);
+	if (r < 0)
+		return r;
 	find_compression(&super, facts);
 	facts->block_size = super.block_bits < 32 ? 1u << super.block_bits : 0;
 	facts->used = (uint64_t)le32toh(super.blocks) * facts->block_size;

@@ -90,12 +90,7 @@ static int read_raw(struct erofs *e, uint64_t place, struct raw_inode *raw, stru
 
 static int check_node(const struct erofs_node *node, struct ramet_error *err)
 {
-	static const uint32_t types[] = {
-		S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK};
-	bool known = false;
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		known = known || (node->mode & S_IFMT) == types[i];
-	if (!known)
+	if (!fs_kind_is_known(node->mode))
 		return erofs_damage(
 			err, "it is of a kind that there is not (mode %#o)", node->mode);
 	if (node->size > INT64_MAX)
@@ -194,10 +189,8 @@ int erofs_stat(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_err
 		.mtime = node.mtime,
 		.mtime_nsec = node.mtime_nsec,
 		.inode = ref,
-		/* The kernel's new_decode_dev(). */
-		.rdev_major = (node.rdev & 0xfff00) >> 8,
-		.rdev_minor = (node.rdev & 0xff) | ((node.rdev >> 12) & 0xfff00),
 	};
+	fs_set_device(stat, node.rdev);
 	return 0;
 }
 

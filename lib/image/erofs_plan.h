@@ -50,8 +50,7 @@ struct erofs_attributes {
 };
 
 struct erofs_plan_options {
-	bool dedupe;   /* data blocks get their addresses when they are written */
-	bool no_tails; /* regular files keep no content in the inodes' part */
+	bool dedupe; /* data blocks get their addresses when they are written */
 };
 
 struct erofs_plan {

@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "image/erofs_inside.h"
 #include "image/erofs_reader.h"
+#include "image/fs_inside.h"
 
 static void super_to_host(struct erofs_super *super)
 {
@@ -61,11 +62,9 @@ bool erofs_probe(int fd)
 int erofs_length(int fd, uint64_t *bytes, struct ramet_error *err)
 {
 	struct erofs_super super;
-	ssize_t n = pread_full(fd, &super, sizeof super, EROFS_SUPER_OFFSET);
-	if (n < 0)
-		return error_errno(err, (int)-n, "cannot read the superblock");
-	if ((size_t)n < sizeof super)
-		return error_set(err, EMEDIUMTYPE, "the superblock is cut off");
+	int r = fs_read_super(fd, EROFS_SUPER_OFFSET, &super, sizeof super, err);
+	if (r < 0)
+		return r;
 	super_to_host(&super);
 	if (!block_bits_known(&super) ||
 		!checked_mul(block_count(&super), 1ull << super.block_bits, bytes))

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "image/formats.h"
+#include "image/fs_inside.h"
 #include "image/image.h"
 
 enum { SUPER_OFFSET = 1024, JOURNAL_BACKUP = 1 };
@@ -96,11 +97,9 @@ static void find_journal(const struct ext2_super_block *super, struct image_fact
 int ext4_describe(int fd, struct image_facts *facts, struct ramet_error *err)
 {
 	struct ext2_super_block super;
-	ssize_t n = pread_full(fd, &super, sizeof super, SUPER_OFFSET);
-	if (n < 0)
-		return error_errno(err, (int)-n, "cannot read the superblock");
-	if ((size_t)n < sizeof super)
-		return error_set(err, EUCLEAN, "the superblock is cut off");
+	int r = fs_read_super(fd, SUPER_OFFSET, &super, sizeof super, err);
+	if (r < 0)
+		return r;
 	uint32_t log = le32toh(super.s_log_block_size);
 	unsigned state = le16toh(super.s_state);
 	snprintf(facts->version, sizeof facts->version, "%u.%u", le32toh(super.s_rev_level),

@@ -63,12 +63,7 @@ static int check_node(struct ext4 *e, struct ext4_node *node, struct ramet_error
 		return r;
 	node->mode = le16toh(inode->i_mode);
 	node->flags = le32toh(inode->i_flags);
-	static const uint32_t types[] = {
-		S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK};
-	bool known = false;
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		known = known || (node->mode & S_IFMT) == types[i];
-	if (!known)
+	if (!fs_kind_is_known(node->mode))
 		return ext4_damage(err, "inode %u is of a kind that there is not (mode %#o)",
 			node->number, node->mode);
 	node->size = le32toh(inode->i_size) | (uint64_t)le32toh(inode->i_size_high) << 32;
@@ -120,8 +115,7 @@ static void device_number(const struct ext2_inode_large *inode, struct fs_stat *
 		stat->rdev_major = old >> 8 & 0xff;
 		stat->rdev_minor = old & 0xff;
 	} else {
-		stat->rdev_major = (new & 0xfff00) >> 8;
-		stat->rdev_minor = (new & 0xff) | (new >> 12 & 0xfff00);
+		fs_set_device(stat, new);
 	}
 }
 

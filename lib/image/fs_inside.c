@@ -5,8 +5,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
+
+int fs_read_super(int fd, uint64_t offset, void *super, size_t size, struct ramet_error *err)
+{
+	ssize_t n = pread_full(fd, super, size, offset);
+	if (n < 0)
+		return error_errno(err, (int)-n, "cannot read the superblock");
+	if ((size_t)n < size)
+		return error_set(err, EMEDIUMTYPE, "the superblock is cut off");
+	return 0;
+}
+
+bool fs_kind_is_known(uint32_t mode)
+{
+	static const uint32_t kinds[] = {
+		S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK};
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if ((mode & S_IFMT) == kinds[i])
+			return true;
+	return false;
+}
+
+void fs_set_device(struct fs_stat *stat, uint32_t encoded)
+{
+	stat->rdev_major = (encoded & 0xfff00) >> 8;
+	stat->rdev_minor = (encoded & 0xff) | ((encoded >> 12) & 0xfff00);
+}
 
 int fs_damage(struct ramet_error *err, const char *what, const char *format, va_list args)
 {

@@ -21,6 +21,13 @@ enum {
 typedef VECTOR(struct fs_entry) fs_entry_list;
 typedef VECTOR(struct fs_xattr) fs_xattr_list;
 
+/* size bytes of a superblock at offset; -EMEDIUMTYPE when the file ends before it does. */
+int fs_read_super(int fd, uint64_t offset, void *super, size_t size, struct ramet_error *err);
+/* Whether mode is of a file, directory, symlink, device, fifo or socket. */
+bool fs_kind_is_known(uint32_t mode);
+/* Put in a device's numbers as Linux's 32-bit form has them: new_decode_dev() of linux/kdev_t.h. */
+void fs_set_device(struct fs_stat *stat, uint32_t encoded);
+
 /* -EUCLEAN and "WHAT is damaged: ...". */
 int fs_damage(struct ramet_error *err, const char *what, const char *format, va_list args)
 	__attribute__((format(printf, 3, 0)));

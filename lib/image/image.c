@@ -18,6 +18,7 @@
 #include "image/erofs_reader.h"
 #include "image/ext4_reader.h"
 #include "image/formats.h"
+#include "image/fs_inside.h"
 #include "image/squashfs_reader.h"
 #include "source/tree.h"
 
@@ -48,11 +49,9 @@ static bool squashfs_probe(int fd)
 static int squashfs_length(int fd, uint64_t *bytes, struct ramet_error *err)
 {
 	unsigned char super[SQUASHFS_SUPER_SIZE];
-	ssize_t n = pread_full(fd, super, sizeof super, 0);
-	if (n < 0)
-		return error_errno(err, (int)-n, "cannot read the superblock");
-	if ((size_t)n < sizeof super)
-		return error_set(err, EMEDIUMTYPE, "the superblock is cut off");
+	int r = fs_read_super(fd, 0, super, sizeof super, err);
+	if (r < 0)
+		return r;
 	*bytes = get32(super + 40) | (uint64_t)get32(super + 44) << 32;
 	return 0;
 }
@@ -74,11 +73,9 @@ static bool ext4_probe(int fd)
 static int ext4_length(int fd, uint64_t *bytes, struct ramet_error *err)
 {
 	unsigned char super[EXT4_SUPER_SIZE];
-	ssize_t n = pread_full(fd, super, sizeof super, EXT4_SUPER_OFFSET);
-	if (n < 0)
-		return error_errno(err, (int)-n, "cannot read the superblock");
-	if ((size_t)n < sizeof super)
-		return error_set(err, EMEDIUMTYPE, "the superblock is cut off");
+	int r = fs_read_super(fd, EXT4_SUPER_OFFSET, super, sizeof super, err);
+	if (r < 0)
+		return r;
 	uint64_t blocks = get32(super + 4);
 	if (get32(super + 96) & EXT4_FEATURE_64BIT)
 		blocks |= (uint64_t)get32(super + 336) << 32;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "image/formats.h"
+#include "image/fs_inside.h"
 #include "image/image.h"
 
 enum { METADATA_PLAIN = 0x8000, OPTIONS_MAX = 32, LZ4_HIGH = 1 };
@@ -54,11 +55,9 @@ int squashfs_describe(int fd, struct image_facts *facts, struct ramet_error *err
 {
 	static const char *const names[] = {"none", "gzip", "lzma", "lzo", "xz", "lz4", "zstd"};
 	sqfs_super_t super;
-	ssize_t n = pread_full(fd, &super, sizeof super, 0);
-	if (n < 0)
-		return error_errno(err, (int)-n, "cannot read the superblock");
-	if ((size_t)n < sizeof super)
-		return error_set(err, EUCLEAN, "the superblock is cut off");
+	int r = fs_read_super(fd, 0, &super, sizeof super, err);
+	if (r < 0)
+		return r;
 	unsigned id = le16toh(super.compression_id), bits = le16toh(super.flags);
 	snprintf(facts->version, sizeof facts->version, "%u.%u", le16toh(super.version_major),
 		le16toh(super.version_minor));

@@ -180,10 +180,8 @@ int squashfs_stat(struct fs *fs, fs_ref ref, struct fs_stat *stat, struct ramet_
 		.mtime = node.mtime,
 		.whole_seconds = true,
 		.inode = ref,
-		/* The kernel's new_decode_dev(). */
-		.rdev_major = (node.rdev & 0xfff00) >> 8,
-		.rdev_minor = (node.rdev & 0xff) | ((node.rdev >> 12) & 0xfff00),
 	};
+	fs_set_device(stat, node.rdev);
 	return 0;
 }
 
