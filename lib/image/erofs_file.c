@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A regular file: its data into whole blocks, its tail or its map of chunks behind its inode.
- * Content is read once, forward, straight into the bytes that go out. Holes of the host are not
- * read; where the image has no hole they become zeros.
+ * Content is read once, forward, straight into the bytes that go out; a layout is only told where
+ * it belongs. Holes of the host are not read; where the image has no hole they become zeros.
  */
 #include "image/erofs_writer.h"
 
@@ -53,11 +53,23 @@ static size_t padding(uint64_t bytes)
 	return (size_t)(-bytes & (EROFS_BLOCK_SIZE - 1));
 }
 
+static int tell_blocks(
+	struct file *file, uint64_t from, uint64_t until, uint64_t place, struct ramet_error *err)
+{
+	advance(file, until);
+	int r = from < until
+			? layout_point(file->writer->layout, file->node, from, place, until - from)
+			: 0;
+	return r < 0 ? error_memory(err) : 0;
+}
+
 /* Content [from, until) to place in the image; the last block is filled up with zeros. */
 static int write_blocks(
 	struct file *file, uint64_t from, uint64_t until, uint64_t place, struct ramet_error *err)
 {
 	struct erofs_output *output = &file->writer->output;
+	if (layout_tells(file->writer->layout, file->node))
+		return tell_blocks(file, from, until, place, err);
 	while (from < until) {
 		uint8_t *room;
 		size_t length = MIN(until - from, (uint64_t)EROFS_INODE_MAX);
@@ -224,15 +236,22 @@ static int write_chunked(struct file *file, struct ramet_error *err)
 	return r < 0 ? r : flush_map(file, err);
 }
 
+/* A layout needs the file itself only to find its holes. */
+static bool needs_content(const struct file *file)
+{
+	return file->shape.layout == EROFS_CHUNK_BASED ||
+	       !layout_tells(file->writer->layout, file->node);
+}
+
 int erofs_write_file(
 	struct erofs_writer *writer, const struct tree_node *node, struct ramet_error *err)
 {
-	_cleanup_content_ struct content content;
-	int r = content_open(&content, writer->plan.tree, node, err);
-	if (r < 0)
-		return r;
+	_cleanup_content_ struct content content = {.fd = -1};
 	struct file file = {.writer = writer, .content = &content, .node = node};
 	erofs_shape(&writer->plan, node, &file.shape);
+	int r = needs_content(&file) ? content_open(&content, writer->plan.tree, node, err) : 0;
+	if (r < 0)
+		return r;
 	r = (file.shape.layout == EROFS_CHUNK_BASED ? write_chunked : write_flat)(&file, err);
 	if (r == 0)
 		r = content_verify(&content, err);

@@ -21,9 +21,10 @@ static uint64_t content_size(const struct tree_node *node)
 }
 
 /* Whether the incomplete last block may stand behind the inode. */
-static bool tail_fits(const struct tree_node *node, const struct erofs_shape *shape)
+static bool tail_fits(const struct erofs_plan *plan, const struct tree_node *node,
+	const struct erofs_shape *shape)
 {
-	if (S_ISREG(node->mode) && node->size >= EROFS_WHOLE_BLOCKS_SIZE)
+	if (S_ISREG(node->mode) && (plan->options.plain || node->size >= EROFS_WHOLE_BLOCKS_SIZE))
 		return false;
 	uint64_t tail = shape->size % EROFS_BLOCK_SIZE;
 	return tail && shape->inode_size + shape->xattr_size + tail <= EROFS_BLOCK_SIZE;
@@ -50,7 +51,7 @@ void erofs_shape(
 		shape_chunks(shape, sparse->bits);
 	} else if (S_ISREG(node->mode) && plan->options.dedupe && node->size >= EROFS_BLOCK_SIZE) {
 		shape_chunks(shape, plan->chunk_bits);
-	} else if (tail_fits(node, shape)) {
+	} else if (tail_fits(plan, node, shape)) {
 		shape->layout = EROFS_FLAT_INLINE;
 		shape->tail = shape->size % EROFS_BLOCK_SIZE;
 	}

@@ -51,6 +51,7 @@ struct erofs_attributes {
 
 struct erofs_plan_options {
 	bool dedupe; /* data blocks get their addresses when they are written */
+	bool plain;  /* the tails of regular files stand in blocks as well */
 };
 
 struct erofs_plan {

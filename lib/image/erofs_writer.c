@@ -144,6 +144,8 @@ static int write_super(
 		~0u, first + EROFS_SUPER_OFFSET, EROFS_BLOCK_SIZE - EROFS_SUPER_OFFSET));
 	memcpy(first + EROFS_SUPER_OFFSET, &super, sizeof super);
 	writer->figures->image_bytes = blocks * EROFS_BLOCK_SIZE;
+	if (writer->layout)
+		writer->layout->image_bytes = writer->figures->image_bytes;
 	if (ftruncate(writer->output.fd, (off_t)writer->figures->image_bytes) < 0)
 		return error_errno(err, errno, "cannot make the image's file so large");
 	int r = pwrite_full(writer->output.fd, first, EROFS_BLOCK_SIZE, 0);
@@ -167,15 +169,20 @@ int erofs_write(struct tree *tree, int fd, const struct image_options *options,
 		return error_set(err, EINVAL,
 			"an erofs is as large as its content: leave the size away, or build an "
 			"ext4 image");
+	if (options->plain && (options->dedupe || options->compression))
+		return error_set(err, EINVAL,
+			"what is read lazily from its source is neither compressed nor shared "
+			"between files: leave the compression and --dedupe away");
 	if (options->compression)
 		return erofs_compress(tree, fd, options, figures, err);
 	__attribute__((cleanup(release))) struct erofs_writer writer = {
+		.layout = options->layout,
 		.figures = figures,
 		.meter = {.report = options->progress,
 			.ctx = options->progress_ctx,
 			.step = "write"},
 	};
-	const struct erofs_plan_options plan = {.dedupe = options->dedupe};
+	const struct erofs_plan_options plan = {.dedupe = options->dedupe, .plain = options->plain};
 	int r = erofs_plan_make(&writer.plan, tree, &plan, err);
 	if (r < 0)
 		return r;

@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "image/erofs_plan.h"
 #include "image/image.h"
+#include "image/layout.h"
 #include "source/content.h"
 
 enum {
@@ -54,6 +55,7 @@ struct erofs_chunk_table {
 struct erofs_writer {
 	struct erofs_plan plan;
 	struct erofs_output output;
+	struct layout *layout; /* gets the places of content, which is not read; or NULL */
 	struct image_figures *figures;
 	struct meter meter;
 	uint64_t content_done; /* holes count too: for the meter */
@@ -81,8 +83,8 @@ int erofs_output_equal(struct erofs_output *output, uint64_t offset, const uint8
 /* Everything but block 0 goes out. */
 int erofs_output_flush(struct erofs_output *output, struct ramet_error *err);
 
-/* erofs_content.c */
-/* Write a regular file's data and its inode. */
+/* erofs_file.c */
+/* Write a regular file's data, or tell the layout where it stands, and write its inode. */
 int erofs_write_file(
 	struct erofs_writer *writer, const struct tree_node *node, struct ramet_error *err);
 

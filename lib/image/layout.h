@@ -32,6 +32,12 @@ struct layout {
  * last one ended becomes a part of it. -ENOMEM. */
 int layout_point(struct layout *layout, const struct tree_node *node, uint64_t offset,
 	uint64_t place, uint64_t length);
+/* Whether a writer is to tell where the node's content stands, and not to write it: it has a layout,
+ * and the content is not in memory (such content is part of what the writer writes in any case). */
+static inline bool layout_tells(const struct layout *layout, const struct tree_node *node)
+{
+	return layout && !(tree_content_node(node)->flags & TREE_MEMORY);
+}
 void layout_free(struct layout *layout);
 #define _cleanup_layout_ __attribute__((cleanup(layout_free)))
 
