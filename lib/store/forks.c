@@ -12,8 +12,9 @@
 #define COLUMNS \
 	"SELECT f.id, f.name, i.path, i.format, i.read_only_paths, i.process, f.mode, f.provider, " \
 	"f.size, f.created, i.size, i.mtime_ns, i.inode, " \
-	"EXISTS (SELECT 1 FROM fork_layer WHERE fork = f.id) " \
-	"FROM fork f JOIN image i ON i.id = f.image WHERE f.state = 'ready'"
+	"EXISTS (SELECT 1 FROM fork_layer WHERE fork = f.id), i.id, i.lazy, " \
+	"m.path, m.size, m.mtime_ns, m.inode " \
+	"FROM fork f JOIN image i ON i.id = f.image " LAYER_JOIN "WHERE f.state = 'ready'"
 
 /* Looking up many forks: their layers are asked for with one statement. */
 struct reader {
@@ -33,6 +34,7 @@ void store_fork_free(struct store_fork *fork)
 	free(fork->name);
 	free(fork->base);
 	free(fork->format);
+	free(fork->base_plain);
 	store_layers_free(&fork->layers);
 	free(fork->read_only_paths);
 	free(fork->process);
@@ -50,7 +52,8 @@ static int read_layers(struct reader *reader, struct store_fork *fork, struct ra
 		r = catalogue_prepare(reader->store, &reader->layers, err,
 			"SELECT " LAYER_COLUMNS ", i.read_only_paths, i.process, "
 			"EXISTS (SELECT 1 FROM image_parent WHERE image = i.id) "
-			"FROM fork_layer l JOIN image i ON i.id = l.image WHERE l.fork = ? "
+			"FROM fork_layer l JOIN image i ON i.id = l.image " LAYER_JOIN
+			"WHERE l.fork = ? "
 			"ORDER BY l.position",
 			"");
 	if (r < 0)
@@ -81,6 +84,8 @@ static int read_strings(const struct ramet_store *store, sqlite3_stmt *row, stru
 		.provider = catalogue_text(row, 7),
 		.size = (uint64_t)sqlite3_column_int64(row, 8),
 		.created = sqlite3_column_int64(row, 9),
+		.base_image = sqlite3_column_int64(row, 14),
+		.base_lazy = sqlite3_column_int(row, 15),
 	};
 	if (fork->name && asprintf(&fork->folder, "%s/forks/%s", store->root, fork->name) < 0)
 		fork->folder = NULL;
@@ -98,7 +103,10 @@ static int read_row(struct reader *reader, struct store_fork *fork, struct ramet
 	if (r == 0) {
 		fork->base_state = store_image_state(fork->base, sqlite3_column_int64(row, 10),
 			sqlite3_column_int64(row, 11), sqlite3_column_int64(row, 12));
-		if (sqlite3_column_int(row, 13))
+		if (store_image_plain(row, 15, fork->base, &fork->base_state, &fork->base_plain) <
+			0)
+			r = error_memory(err);
+		if (r == 0 && sqlite3_column_int(row, 13))
 			r = read_layers(reader, fork, err);
 	}
 	if (r < 0)

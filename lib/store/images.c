@@ -22,7 +22,8 @@
 #define IN_USE \
 	"(EXISTS (SELECT 1 FROM fork WHERE fork.image = image.id) OR " \
 	"EXISTS (SELECT 1 FROM fork_layer WHERE fork_layer.image = image.id) OR " \
-	"EXISTS (SELECT 1 FROM image_parent WHERE image_parent.parent = image.id))"
+	"EXISTS (SELECT 1 FROM image_parent WHERE image_parent.parent = image.id) OR " \
+	"EXISTS (SELECT 1 FROM image other WHERE other.materialized = image.id))"
 
 void store_image_free(struct store_image *image)
 {
@@ -54,7 +55,7 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 	}
 	_cleanup_statement_ sqlite3_stmt *query = NULL;
 	int r = catalogue_prepare(store, &query, err,
-		"SELECT id, format, digest, process, read_only_paths, created FROM image "
+		"SELECT id, format, digest, process, read_only_paths, created, lazy FROM image "
 		"WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?",
 		"siii", image->path, (int64_t)image->st.st_size, stat_mtime_ns(&image->st),
 		(int64_t)image->st.st_ino);
@@ -67,6 +68,7 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 		image->process = catalogue_text(query, 3);
 		image->read_only_paths = catalogue_text(query, 4);
 		image->created = sqlite3_column_int64(query, 5);
+		image->lazy = sqlite3_column_int(query, 6);
 		if (!image->format || !image->digest || !image->process || !image->read_only_paths)
 			r = error_memory(err);
 	}
@@ -99,14 +101,16 @@ static int note_facts(struct ramet_store *store, struct store_image *image,
 		return r;
 	r = catalogue_number(store, &image->id, err,
 		"INSERT INTO image(path, format, size, mtime_ns, inode, read_only_paths, created, "
-		"process, digest) "
-		"VALUES(?, ?, ?, ?, ?, ifnull(?, ''), ?, ifnull(?, ''), ifnull(?, '')) "
+		"process, digest, lazy, owned) "
+		"VALUES(?, ?, ?, ?, ?, ifnull(?, ''), ?, ifnull(?, ''), ifnull(?, ''), ?, ?) "
 		"ON CONFLICT(path, size, mtime_ns, inode) "
 		"DO UPDATE SET format = excluded.format, read_only_paths = excluded.read_only_paths, "
+		"lazy = excluded.lazy, owned = excluded.owned, "
 		"process = excluded.process, digest = ifnull(nullif(excluded.digest, ''), digest) "
 		"RETURNING id",
-		"ssiiisiss", image->path, facts->format, size, stat_mtime_ns(&image->st), inode,
-		facts->read_only_paths, (int64_t)time(NULL), facts->process, facts->digest);
+		"ssiiisissii", image->path, facts->format, size, stat_mtime_ns(&image->st), inode,
+		facts->read_only_paths, (int64_t)time(NULL), facts->process, facts->digest,
+		(int64_t)facts->lazy, (int64_t)facts->owned);
 	return r < 0 ? r : note_parents(store, image, facts, err);
 }
 
@@ -130,6 +134,7 @@ int store_image_insert(struct ramet_store *store, struct store_image *image,
 		replace(&image->process, facts->process) < 0 ||
 		((facts->digest || !image->digest) && replace(&image->digest, facts->digest) < 0))
 		return error_memory(err);
+	image->lazy = facts->lazy;
 	return transaction_commit(&transaction, err);
 }
 
@@ -154,6 +159,17 @@ int store_image_set_digest(struct ramet_store *store, struct store_image *image,
 			digest, image->id);
 	if (r == 0 && replace(&image->digest, digest) < 0)
 		r = error_memory(err);
+	return r < 0 ? r : transaction_commit(&transaction, err);
+}
+
+int store_image_set_materialized(
+	struct ramet_store *store, int64_t image, int64_t plain, struct ramet_error *err)
+{
+	_cleanup_transaction_ struct transaction transaction;
+	int r = transaction_begin(&transaction, store, true, err);
+	if (r == 0)
+		r = catalogue_run(store, err, "UPDATE image SET materialized = ? WHERE id = ?",
+			"ii", plain, image);
 	return r < 0 ? r : transaction_commit(&transaction, err);
 }
 
@@ -300,6 +316,7 @@ void store_layers_free(struct store_layers *layers)
 		free(layers->items[i].path);
 		free(layers->items[i].format);
 		free(layers->items[i].digest);
+		free(layers->items[i].plain);
 	}
 	vector_free(layers);
 }
@@ -319,7 +336,29 @@ int store_layer_push(struct store_layers *layers, sqlite3_stmt *row, struct rame
 		return error_memory(err);
 	layer->state = store_image_state(layer->path, sqlite3_column_int64(row, 4),
 		sqlite3_column_int64(row, 5), sqlite3_column_int64(row, 6));
-	return 0;
+	layer->lazy = sqlite3_column_int(row, 7);
+	return store_image_plain(row, 7, layer->path, &layer->state, &layer->plain) < 0
+		       ? error_memory(err)
+		       : 0;
+}
+
+int store_image_plain(
+	sqlite3_stmt *row, int first, const char *path, const char **state, char **plain)
+{
+	if (!sqlite3_column_int(row, first)) {
+		*plain = strdup(path);
+		return *plain ? 0 : -ENOMEM;
+	}
+	const char *file = (const char *)sqlite3_column_text(row, first + 1);
+	*plain = NULL;
+	if (!file || strcmp(store_image_state(file, sqlite3_column_int64(row, first + 2),
+				    sqlite3_column_int64(row, first + 3),
+				    sqlite3_column_int64(row, first + 4)),
+			     "unchanged") != 0)
+		return 0;
+	*state = "unchanged";
+	*plain = strdup(file);
+	return *plain ? 0 : -ENOMEM;
 }
 
 int store_image_parents(struct ramet_store *store, int64_t image, struct store_layers *parents,
@@ -328,7 +367,8 @@ int store_image_parents(struct ramet_store *store, int64_t image, struct store_l
 	*parents = (struct store_layers){0};
 	_cleanup_statement_ sqlite3_stmt *query = NULL;
 	int r = catalogue_prepare(store, &query, err,
-		"SELECT " LAYER_COLUMNS " FROM image_parent p JOIN image i ON i.id = p.parent "
+		"SELECT " LAYER_COLUMNS
+		" FROM image_parent p JOIN image i ON i.id = p.parent " LAYER_JOIN
 		"WHERE p.image = ? ORDER BY p.position",
 		"i", image);
 	while (r == 0 && (r = catalogue_step(store, query, err)) > 0)

@@ -16,6 +16,7 @@ struct store_image {
 	char *process;         /* the default command, JSON; "" for none */
 	char *read_only_paths; /* in it, one a line; "" for none */
 	int64_t created;       /* when it came into the catalogue; seconds since the epoch */
+	bool lazy;             /* the file is a lazy one */
 	struct stat st;        /* of the file now */
 };
 void store_image_free(struct store_image *image);
@@ -34,6 +35,9 @@ int store_image_insert(struct ramet_store *store, struct store_image *image,
 /* Note the digest of image, found: it was computed of the file that image.st is of. */
 int store_image_set_digest(struct ramet_store *store, struct store_image *image, const char *digest,
 	struct ramet_error *err);
+/* The lazy image of this row has its bytes in the image of that row, a plain file, too. */
+int store_image_set_materialized(
+	struct ramet_store *store, int64_t image, int64_t plain, struct ramet_error *err);
 /* The images that the image of this row was made to stand on, the bottom one first; none for an
  * image that is whole. The caller frees them. */
 int store_image_parents(struct ramet_store *store, int64_t image, struct store_layers *parents,
@@ -74,9 +78,18 @@ const char *store_image_state(const char *path, int64_t size, int64_t mtime_ns, 
 
 /* For forks.c: the next image that a statement answers, its columns from first on being LAYER_COLUMNS
  * of an image i. */
-#define LAYER_COLUMNS "i.id, i.path, i.format, i.digest, i.size, i.mtime_ns, i.inode"
-enum { LAYER_COLUMN_COUNT = 7 };
+#define LAYER_COLUMNS \
+	"i.id, i.path, i.format, i.digest, i.size, i.mtime_ns, i.inode, i.lazy, " \
+	"m.path, m.size, m.mtime_ns, m.inode"
+enum { LAYER_COLUMN_COUNT = 12 };
+/* To be put behind the table i. */
+#define LAYER_JOIN " LEFT JOIN image m ON m.id = i.materialized "
 struct sqlite3_stmt;
+/* Of a row's five columns from first on, the last ones of LAYER_COLUMNS: which file has the bytes of
+ * the image at path (struct store_layer's plain). What is there as a plain file is unchanged, whatever
+ * happened to the lazy one. -ENOMEM. */
+int store_image_plain(
+	struct sqlite3_stmt *row, int first, const char *path, const char **state, char **plain);
 /* Put what a layer says on what is known of those below it: read_only_paths and process grow. */
 int store_layer_facts(char **read_only_paths, char **process, struct sqlite3_stmt *row, int first);
 int store_layer_push(

@@ -57,6 +57,13 @@ static const char *const steps[] = {
 	" position INTEGER NOT NULL, image INTEGER NOT NULL REFERENCES image(id),"
 	" PRIMARY KEY(fork, position)) %;"
 	"CREATE INDEX fork_layer_image ON fork_layer(image);",
+
+	/* lazy: the file is a lazy file, of an image of this format. materialized: the image with
+	 * the same bytes, as a plain file. owned: ramet made the file for the forks that stand on it,
+	 * and removes it with the last of them. */
+	"ALTER TABLE image ADD COLUMN lazy INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE image ADD COLUMN materialized INTEGER REFERENCES image(id);"
+	"ALTER TABLE image ADD COLUMN owned INTEGER NOT NULL DEFAULT 0;",
 };
 enum { SCHEMA_VERSION = ARRAY_SIZE(steps) };
 

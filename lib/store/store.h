@@ -38,6 +38,10 @@ struct store_layers {
 		char *format;      /* "squashfs", "ext4" */
 		char *digest;      /* "sha256:HEX", "" when it was never computed */
 		const char *state; /* "unchanged", "changed" or "missing"; static */
+		bool lazy;         /* the file at path is a lazy file */
+		/* The file that has the image's bytes: path, or what a lazy one was materialised to;
+		 * NULL where they are only to be had by serving it. */
+		char *plain;
 	} * items;
 	size_t count, capacity;
 };
@@ -50,6 +54,9 @@ struct store_fork {
 	char *name;
 	char *base;                 /* absolute path of the image; of the bottom one in a chain */
 	char *format;               /* of the base: "squashfs", "ext4" */
+	int64_t base_image;         /* its row */
+	bool base_lazy;             /* as in struct store_layer */
+	char *base_plain;           /* the same */
 	struct store_layers layers; /* the images above the base; none for most forks */
 	/* Absolute paths that the guest mounts read-only, one a line, "" for none: of the base and
 	 * of the layers, down to the topmost one that was made for what is below it. */
@@ -119,6 +126,8 @@ struct store_image_facts {
 	/* A layer: the rows of all images that it was made to stand on, the bottom one first. */
 	const int64_t *parents;
 	size_t parent_count;
+	bool lazy;  /* the file is a lazy one, of an image of this format */
+	bool owned; /* it goes with the last fork that stands on it */
 };
 
 /*

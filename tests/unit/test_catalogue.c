@@ -72,7 +72,7 @@ static void test_version_1_is_brought_up_to_date(void)
 {
 	put_version_1();
 	struct ramet_store *store = open_store();
-	CHECK_EQ(ask(store, "PRAGMA user_version"), 2);
+	CHECK_EQ(ask(store, "PRAGMA user_version"), 3);
 	_cleanup_forks_ struct store_forks forks;
 	CHECK_EQ(store_forks_list(store, &forks, &err), 0);
 	REQUIRE(forks.count == 3);
@@ -265,6 +265,30 @@ static void test_what_is_stood_on_is_not_forgotten(void)
 	ramet_store_close(store);
 }
 
+static void test_a_lazy_image_may_be_materialised(void)
+{
+	struct ramet_store *store = fresh();
+	int64_t lazy = put(store, "lazy", (struct store_image_facts){.lazy = true});
+	int64_t plain = put(store, "plain", (struct store_image_facts){0});
+	make(store, "vm", 0, lazy, NULL, 0);
+	_cleanup_fork_ struct store_fork before = {0}, after = {0}, alone = {0}, again = {0};
+	CHECK_EQ(store_fork_find(store, "vm", &before, &err), 0);
+	CHECK(before.base_lazy && !before.base_plain);
+	CHECK_EQ(store_image_set_materialized(store, lazy, plain, &err), 0);
+	CHECK_EQ(store_fork_find(store, "vm", &after, &err), 0);
+	REQUIRE(after.base_plain);
+	CHECK(strstr(after.base_plain, "/plain"));
+	unlink_file("lazy");
+	CHECK_EQ(store_fork_find(store, "vm", &alone, &err), 0);
+	CHECK_EQ(store_fork_check_base(&alone, &err), 0);
+	unlink_file("plain");
+	CHECK_EQ(images_left(store), 2);
+	CHECK_EQ(store_fork_find(store, "vm", &again, &err), 0);
+	CHECK(!again.base_plain);
+	CHECK_EQ(store_fork_check_base(&again, &err), -ESTALE);
+	ramet_store_close(store);
+}
+
 static void test_cleaning_up(void)
 {
 	CHECK_EQ(folder_remove(AT_FDCWD, root), 0);
@@ -282,6 +306,8 @@ int main(void)
 		{"forks of chains know their layers", test_forks_of_chains},
 		{"what something stands on is not forgotten",
 			test_what_is_stood_on_is_not_forgotten},
+		{"a lazy image may be there as a plain file too",
+			test_a_lazy_image_may_be_materialised},
 		{"a folder is removed with all in it", test_cleaning_up},
 	};
 	return tap_run(tests, ARRAY_SIZE(tests));
