@@ -75,15 +75,17 @@ static void add_once(const char **names, size_t *count, const char *name)
 
 /* The modules that the guest needs for its drives, NULL-terminated. The names of formats are those
  * of their modules, and there are few. */
-static void modules_name(
-	const struct machine *machine, bool pci, const char *names[static 8 + MODULE_FORMATS])
+static void modules_name(const struct machine *machine, const struct vmm *vmm,
+	const char *names[static VMM_MODULES_MAX + MODULE_FORMATS])
 {
 	const struct store_layers *layers = &machine->fork.layers;
+	vmm_name_modules(vmm, machine->drives, machine->drive_count, names);
 	size_t count = 0;
-	add_once(names, &count, pci ? "virtio_pci" : "virtio_mmio");
-	add_once(names, &count, "virtio_blk");
+	while (names[count])
+		count++;
+	const size_t most = count + MODULE_FORMATS - 3;
 	add_once(names, &count, machine->fork.format);
-	for (size_t i = 0; i < layers->count && count < 4 + MODULE_FORMATS; i++)
+	for (size_t i = 0; i < layers->count && count < most; i++)
 		add_once(names, &count, layers->items[i].format);
 	add_once(names, &count, "ext4");
 	add_once(names, &count, "overlay");
@@ -91,11 +93,11 @@ static void modules_name(
 }
 
 /* Written aside first: a VMM that reads the one before is not disturbed. */
-static int initramfs_prepare(struct machine *machine, bool pci, const char *modules,
+static int initramfs_prepare(struct machine *machine, const struct vmm *vmm, const char *modules,
 	const char *name, struct ramet_error *err)
 {
-	const char *names[8 + MODULE_FORMATS];
-	modules_name(machine, pci, names);
+	const char *names[VMM_MODULES_MAX + MODULE_FORMATS];
+	modules_name(machine, vmm, names);
 	const char *more = machine->more.length ? machine->more.data : NULL;
 	struct initramfs_options options = {
 		.modules_dir = modules, .modules = names, .arguments = more};
@@ -209,6 +211,7 @@ int machine_prepare(struct machine *machine, struct ramet_store *store,
 	if (r < 0)
 		return r;
 	arguments->images = machine->fork.layers.count + 1;
+	arguments->drives = machine->drives;
 	arguments->ram = options->ram;
 	arguments->in_image_init = options->in_image_init;
 	arguments->verbose = options->verbose;
@@ -218,8 +221,7 @@ int machine_prepare(struct machine *machine, struct ramet_store *store,
 	r = guest_arguments_write(arguments, &machine->command_line,
 		options->in_image_init ? NULL : &machine->more, err);
 	if (r == 0 && arguments->initramfs)
-		r = initramfs_prepare(machine, machine->drive_count > vmm->mmio_drives,
-			options->modules, initramfs_name, err);
+		r = initramfs_prepare(machine, vmm, options->modules, initramfs_name, err);
 	if (r < 0)
 		return r;
 	machine->config = (struct vm_config){

@@ -29,7 +29,8 @@ static int choose(const struct ramet_run_options *options, size_t drives, struct
 		accelerator = getenv("RAMET_ACCEL");
 	if (!accelerator || !*accelerator)
 		accelerator = "auto";
-	int r = vmm_choose(options->vmm ? options->vmm : "auto", accelerator, drives, choice, err);
+	const struct vm_needs needs = {.drives = drives, .kinds = {[VM_DRIVE_FILE] = true}};
+	int r = vmm_choose(options->vmm ? options->vmm : "auto", accelerator, &needs, choice, err);
 	if (r < 0)
 		return r;
 	result->vmm = choice->vmm->name;

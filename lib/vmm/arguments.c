@@ -77,33 +77,51 @@ static void add_person(struct text *line, const struct guest_arguments *argument
 		text_format(line, " TERM=%s", arguments->term);
 }
 
-/* The images are the first drives, from the bottom up, and the volume is the one after them. */
-static void add_overlay(struct text *line, const struct guest_arguments *arguments)
+/* The images are the first drives, from the bottom up. The init takes a single vda for granted. */
+static void add_layers(struct text *line, const struct guest_arguments *arguments, size_t images)
 {
 	char name[VM_DRIVE_NAME_SIZE];
-	size_t images = MAX(arguments->images, 1U);
-	for (size_t i = 0; images > 1 && i < images; i++) {
-		vm_drive_name(i, name);
+	vm_drive_device(arguments->drives, 0, name);
+	if (images == 1 && strcmp(name, "vda") == 0)
+		return;
+	for (size_t i = 0; i < images; i++) {
+		vm_drive_device(arguments->drives, i, name);
 		text_format(line, "%s%s", i ? "," : " " INIT_ARG_LAYERS "=", name);
 	}
-	vm_drive_name(images, name);
-	text_format(line, " ro " INIT_ARG_OVERLAY_ROOT "=%s", arguments->ram ? "ram" : name);
+}
+
+/* The volume is the drive after the images. */
+static void add_overlay(struct text *line, const struct guest_arguments *arguments)
+{
+	char name[VM_DRIVE_NAME_SIZE] = "ram";
+	size_t images = MAX(arguments->images, 1U);
+	add_layers(line, arguments, images);
+	if (!arguments->ram)
+		vm_drive_device(arguments->drives, images, name);
+	text_format(line, " ro " INIT_ARG_OVERLAY_ROOT "=%s", name);
+}
+
+static void add_clone(struct text *line, const struct guest_arguments *arguments)
+{
+	add_layers(line, arguments, 1);
+	text_append(line, " rw " INIT_ARG_MODE "=clone");
 }
 
 /* Where the root is and who makes it. */
 static void add_root(struct text *line, const struct guest_arguments *arguments)
 {
-	if (arguments->clone)
-		text_append(line, " rw " INIT_ARG_MODE "=clone");
-	else
-		add_overlay(line, arguments);
+	char name[VM_DRIVE_NAME_SIZE];
+	(arguments->clone ? add_clone : add_overlay)(line, arguments);
 	if (!arguments->in_image_init)
 		return;
-	if (arguments->initramfs)
+	if (arguments->initramfs) {
 		text_append(line, " " INIT_ARG_HANDOVER "=" INIT_IN_IMAGE_PATH);
-	else
-		text_format(line, "%s init=" INIT_IN_IMAGE_PATH,
-			arguments->vmm->says_root ? "" : " root=/dev/vda");
+		return;
+	}
+	vm_drive_device(arguments->drives, 0, name);
+	if (!arguments->vmm->says_root)
+		text_format(line, " root=/dev/%s", name);
+	text_append(line, " init=" INIT_IN_IMAGE_PATH);
 }
 
 static int check_append(const char *append, struct ramet_error *err)

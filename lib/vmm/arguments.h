@@ -11,8 +11,10 @@
 struct guest_arguments {
 	const struct vmm *vmm;
 	bool kvm;
-	bool clone;         /* the first drive is the fork's own */
-	size_t images;      /* how many drives are images below the volume; 0: one */
+	bool clone;    /* the first drive is the fork's own */
+	size_t images; /* how many drives are images below the volume; 0: one */
+	/* Those and the volume, for their names; NULL: all of them are virtio-blk. */
+	const struct vm_drive *drives;
 	bool ram;           /* the writes stay in memory */
 	bool in_image_init; /* the init is in the image... */
 	bool initramfs;     /* ... and there is an initramfs, which loads modules and hands over */

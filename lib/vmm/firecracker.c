@@ -33,7 +33,7 @@
 
 /* Each device takes one of the interrupts 5 to 23, and VMGenID and VMClock take two of them (1.16.1
  * refuses an 18th drive at its start). */
-enum { DRIVES_MAX = 17 };
+enum { DRIVES_MAX = 17, PMEM_SINCE = 14 };
 enum { CONNECT_TRIES = 500, CONNECT_PAUSE_MS = 10, ANSWER_MS = 30000 };
 
 static int api_connect(const struct vm_config *config, struct vm *vm, struct ramet_error *err)
@@ -74,27 +74,77 @@ static void fault_sentence(const struct http_response *response, char *sentence,
 	json_decref(body);
 }
 
+static int api_ask(const struct vm_config *config, const struct vm *vm, const char *method,
+	const char *path, const char *body, struct text *answer, struct http_response *response,
+	struct ramet_error *err)
+{
+	_cleanup_text_ struct text request = {0};
+	http_request(&request, method, path, body);
+	struct http_watch watch = {
+		.ended_fd = vm->process.pidfd, .stop_fd = config->stop_fd, .timeout_ms = ANSWER_MS};
+	int r = http_exchange(vm->control, &request, &watch, answer, response);
+	if (r == -ECANCELED || r == -ECONNRESET)
+		return r;
+	if (r < 0)
+		return error_errno(err, -r, "Firecracker did not answer %s %s", method, path);
+	if (response->status >= 200 && response->status < 300)
+		return 0;
+	char sentence[512];
+	fault_sentence(response, sentence, sizeof sentence);
+	return error_set(err, EPROTO, "Firecracker refused %s %s: %s", method, path, sentence);
+}
+
 static int api_put(const struct vm_config *config, const struct vm *vm, const char *path,
 	const json_t *object, struct ramet_error *err)
 {
 	_cleanup_free_ char *body = json_dumps(object, JSON_COMPACT);
+	_cleanup_text_ struct text answer = {0};
+	struct http_response response;
 	if (!body)
 		return error_memory(err);
-	_cleanup_text_ struct text request = {0}, answer = {0};
-	http_request(&request, "PUT", path, body);
-	struct http_watch watch = {
-		.ended_fd = vm->process.pidfd, .stop_fd = config->stop_fd, .timeout_ms = ANSWER_MS};
+	return api_ask(config, vm, "PUT", path, body, &answer, &response, err);
+}
+
+/* pmem is there since 1.14; a version before it would not know what is asked. */
+static int api_check_pmem(
+	const struct vm_config *config, const struct vm *vm, struct ramet_error *err)
+{
+	_cleanup_text_ struct text answer = {0};
 	struct http_response response;
-	int r = http_exchange(vm->control, &request, &watch, &answer, &response);
-	if (r == -ECANCELED || r == -ECONNRESET)
-		return r;
+	int r = api_ask(config, vm, "GET", "/version", NULL, &answer, &response, err);
 	if (r < 0)
-		return error_errno(err, -r, "Firecracker did not answer PUT %s", path);
-	if (response.status >= 200 && response.status < 300)
-		return 0;
-	char sentence[512];
-	fault_sentence(&response, sentence, sizeof sentence);
-	return error_set(err, EPROTO, "Firecracker refused PUT %s: %s", path, sentence);
+		return r;
+	json_t *body = json_loadb(response.body, response.body_length, 0, NULL);
+	const char *version = json_string_value(json_object_get(body, "firecracker_version"));
+	unsigned major = 0, minor = 0;
+	if (!version || sscanf(version, "%u.%u", &major, &minor) != 2)
+		r = error_set(err, EPROTO, "Firecracker does not tell its version");
+	else if (major < 1 || (major == 1 && minor < PMEM_SINCE))
+		r = error_set(err, EOPNOTSUPP,
+			"this Firecracker is version %u.%u, and virtio-pmem drives need 1.%d; "
+			"take a newer one, or attach the drive in another way",
+			major, minor, PMEM_SINCE);
+	json_decref(body);
+	return r;
+}
+
+/* Each of an array of devices, under its id. */
+static int api_put_all(const struct vm_config *config, const struct vm *vm, const char *kind,
+	const char *id_key, const json_t *array, struct ramet_error *err)
+{
+	size_t i;
+	json_t *object;
+	int r = 0;
+	json_array_foreach(array, i, object)
+	{
+		char path[128];
+		snprintf(path, sizeof path, "/%s/%s", kind,
+			json_string_value(json_object_get(object, id_key)));
+		r = api_put(config, vm, path, object, err);
+		if (r < 0)
+			break;
+	}
+	return r;
 }
 
 /* Everything in the order Firecracker wants it: what the machine is, then start. */
@@ -102,26 +152,22 @@ static int api_configure(const struct vm_config *config, const struct vm *vm,
 	const json_t *configuration, struct ramet_error *err)
 {
 	static const char *const parts[] = {"machine-config", "boot-source"};
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+	const json_t *pmem = json_object_get(configuration, "pmem");
+	int r = pmem ? api_check_pmem(config, vm, err) : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(parts) && r == 0; i++) {
 		char path[64];
 		snprintf(path, sizeof path, "/%s", parts[i]);
-		int r = api_put(config, vm, path, json_object_get(configuration, parts[i]), err);
-		if (r < 0)
-			return r;
+		r = api_put(config, vm, path, json_object_get(configuration, parts[i]), err);
 	}
-	size_t i;
-	json_t *drive;
-	json_array_foreach(json_object_get(configuration, "drives"), i, drive)
-	{
-		char path[128];
-		snprintf(path, sizeof path, "/drives/%s",
-			json_string_value(json_object_get(drive, "drive_id")));
-		int r = api_put(config, vm, path, drive, err);
-		if (r < 0)
-			return r;
-	}
+	if (r == 0)
+		r = api_put_all(config, vm, "drives", "drive_id",
+			json_object_get(configuration, "drives"), err);
+	if (r == 0)
+		r = api_put_all(config, vm, "pmem", "id", pmem, err);
+	if (r < 0)
+		return r;
 	json_t *action = json_pack("{s:s}", "action_type", "InstanceStart");
-	int r = action ? api_put(config, vm, "/actions", action, err) : error_memory(err);
+	r = action ? api_put(config, vm, "/actions", action, err) : error_memory(err);
 	json_decref(action);
 	return r;
 }
@@ -181,6 +227,7 @@ const struct vmm vmm_firecracker = {
 	.drive_reserve = 38,
 	.mmio_drives = DRIVES_MAX,
 	.most_drives = DRIVES_MAX,
+	.takes = {[VM_DRIVE_FILE] = true, [VM_DRIVE_VHOST_USER] = true, [VM_DRIVE_PMEM] = true},
 	.start = firecracker_start,
 	.ask = firecracker_stop,
 	.stop = firecracker_stop,

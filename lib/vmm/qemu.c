@@ -7,22 +7,19 @@
  * - Devices are found through ACPI, in the order of their -device arguments from the last slot
  *   down, and the kernel numbers them as it finds them: QEMU fills the slots from the highest, so
  *   the order of arguments is the order of vda, vdb...
- * - There is room for 23 of them. Where a fork has more drives, all of them are PCI devices, eight
- *   functions in a slot: the kernel looks at slots and functions in their order, so again the order
- *   is that of the arguments.
+ * - There is room for 23 of them. Where a fork has more drives, or one that virtio-mmio does not
+ *   have, all of them are PCI devices (qemu_drives.c).
  * - Under emulation nothing but the PIT can tell the guest how fast its clock (the host's, passed
  *   through) runs, and on a busy host that measurement fails and the kernel then waits for ever.
  *   So the rate is measured here and told (tsc_early_khz). Every boot hung without it on a loaded
  *   machine, none with it.
  * - The emulated processor is an x86-64-v2, which current distributions need, with RDRAND so that
  *   the guest's random numbers do not have to wait for noise.
- * - In a -blockdev value a comma is written twice; everything else stands for itself.
  * - The sandbox refuses QEMU what a VM has no use for: new programs, more rights.
  *
  * The control socket (QMP) is one end of a socket pair, so it needs no name on disk.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,122 +31,50 @@
 #endif
 
 #include "base/cleanup.h"
-#include "base/text.h"
-#include "base/vector.h"
-#include "vmm/vmm.h"
+#include "vmm/qemu_line.h"
 
 /* Of the 24 slots of virtio-mmio the first to be filled have the highest interrupts, and the last has
  * pin 0 of the second IOAPIC, whose interrupt a Linux guest never sees (QEMU 7.2). On PCI: slots 1 to
  * 31 of one bus, eight functions in each. */
-enum { MMIO_DRIVES = 23, PCI_FUNCTIONS = 8, PCI_DRIVES = 31 * PCI_FUNCTIONS };
+enum { MMIO_DRIVES = 23, PCI_DRIVES = 31 * 8 };
 
-/* The arguments of a program as they are put together. */
-struct arguments {
-	VECTOR(char *) list;
-	bool failed;
-};
-
-static void arguments_free(struct arguments *arguments)
-{
-	for (size_t i = 0; i < arguments->list.count; i++)
-		free(arguments->list.items[i]);
-	vector_free(&arguments->list);
-}
-
-static void add_taken(struct arguments *arguments, char *string)
-{
-	char **place = string ? vector_push(&arguments->list) : NULL;
-	if (place)
-		*place = string;
-	else
-		free(string);
-	arguments->failed |= !place;
-}
-
-static void add(struct arguments *arguments, const char *string)
-{
-	add_taken(arguments, strdup(string));
-}
-
-static void __attribute__((format(printf, 2, 3)))
-add_format(struct arguments *arguments, const char *format, ...)
-{
-	char *string;
-	va_list args;
-	va_start(args, format);
-	if (vasprintf(&string, format, args) < 0)
-		string = NULL;
-	va_end(args);
-	add_taken(arguments, string);
-}
-
-/* index: its place on PCI, -1: on virtio-mmio. */
-static void add_drive(struct arguments *arguments, const struct vm_drive *drive, int index)
-{
-	struct text value = {0};
-	text_format(&value,
-		"driver=raw,node-name=%s,read-only=%s,discard=unmap,file.driver=file,"
-		"file.filename=",
-		drive->id, drive->read_only ? "on" : "off");
-	for (const char *c = drive->path; *c; c++)
-		text_append_bytes(&value, *c == ',' ? ",," : c, *c == ',' ? 2 : 1);
-	add(arguments, "-blockdev");
-	add_taken(arguments, value.failed ? NULL : TAKE_PTR(value.data));
-	text_free(&value);
-	/* QEMU would stop the VM when the host is full; the guest has to be told instead. */
-	add(arguments, "-device");
-	if (index < 0)
-		add_format(arguments,
-			"virtio-blk-device,drive=%s,serial=%s,werror=report,rerror=report",
-			drive->id, drive->id);
-	else
-		add_format(arguments,
-			"virtio-blk-pci,drive=%s,serial=%s,werror=report,rerror=report,"
-			"multifunction=on,addr=%x.%x,vectors=0,disable-legacy=on",
-			drive->id, drive->id, 1U + (unsigned)index / PCI_FUNCTIONS,
-			(unsigned)index % PCI_FUNCTIONS);
-}
-
-static void add_machine(struct arguments *arguments, const struct vm_config *config)
+static int add_machine(
+	struct qemu_line *line, const struct vm_config *config, bool pci, struct ramet_error *err)
 {
 	static const char *const fixed[] = {"-nodefaults", "-no-user-config", "-no-reboot",
 		"-display", "none", "-global", "virtio-mmio.force-legacy=off", "-sandbox",
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"};
-	add(arguments, "-M");
-	add(arguments, config->drive_count > MMIO_DRIVES ? "microvm,pcie=on" : "microvm");
-	add(arguments, "-accel");
-	add(arguments, config->kvm ? "kvm" : "tcg");
-	add(arguments, "-cpu");
-	add(arguments, config->kvm ? "host" : "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand");
-	add(arguments, "-m");
-	add_format(arguments, "%uM", config->memory_mib);
-	add(arguments, "-smp");
-	add_format(arguments, "%u", config->vcpus);
+	int r = qemu_line_machine(line, config, pci, err);
+	if (r < 0)
+		return r;
+	qemu_line_format(line, "-accel", "%s", config->kvm ? "kvm" : "tcg");
+	qemu_line_format(line, "-cpu", "%s",
+		config->kvm ? "host" : "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand");
+	qemu_line_format(line, "-smp", "%u", config->vcpus);
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
-		add(arguments, fixed[i]);
+		qemu_line_add(line, fixed[i]);
+	return 0;
 }
 
-static void add_all(struct arguments *arguments, const char *program,
-	const struct vm_config *config, int control)
+static int add_all(struct qemu_line *line, const char *program, const struct vm_config *config,
+	int control, struct ramet_error *err)
 {
-	add(arguments, program);
-	add_machine(arguments, config);
-	add(arguments, "-chardev");
-	add_format(arguments, "socket,id=control,fd=%d", control);
-	add(arguments, "-mon");
-	add(arguments, "chardev=control,mode=control");
-	bool pci = config->drive_count > MMIO_DRIVES;
-	for (size_t i = 0; i < config->drive_count; i++)
-		add_drive(arguments, &config->drives[i], pci ? (int)i : -1);
-	add(arguments, "-kernel");
-	add(arguments, config->kernel);
-	if (config->initrd) {
-		add(arguments, "-initrd");
-		add(arguments, config->initrd);
-	}
-	add(arguments, "-append");
-	add(arguments, config->command_line);
+	bool pci = vmm_uses_pci(&vmm_qemu, config->drives, config->drive_count);
+	qemu_line_add(line, program);
+	int r = add_machine(line, config, pci, err);
+	if (r < 0)
+		return r;
+	qemu_line_format(line, "-chardev", "socket,id=control,fd=%d", control);
+	qemu_line_format(line, "-mon", "chardev=control,mode=control");
+	r = qemu_line_drives(line, config, pci, err);
+	if (r < 0)
+		return r;
+	qemu_line_format(line, "-kernel", "%s", config->kernel);
+	if (config->initrd)
+		qemu_line_format(line, "-initrd", "%s", config->initrd);
+	qemu_line_format(line, "-append", "%s", config->command_line);
+	return 0;
 }
 
 static int qemu_start(const struct vmm *vmm, const char *program, const struct vm_config *config,
@@ -160,15 +85,19 @@ static int qemu_start(const struct vmm *vmm, const char *program, const struct v
 		return error_errno(err, errno, "cannot make a socket");
 	vm->control = control[0];
 	_cleanup_close_ int theirs = control[1];
-	__attribute__((cleanup(arguments_free))) struct arguments arguments = {0};
-	add_all(&arguments, program, config, theirs);
-	char **end = vector_push(&arguments.list);
+	_cleanup_qemu_line_ struct qemu_line line = {0};
+	int r = vmm_check_drives(vmm, config->drives, config->drive_count, err);
+	if (r == 0)
+		r = add_all(&line, program, config, theirs, err);
+	if (r < 0)
+		return r;
+	char **end = vector_push(&line.list);
 	if (end)
 		*end = NULL;
-	if (!end || arguments.failed)
+	if (!end || line.failed)
 		return error_memory(err);
 	int keep[] = {theirs, config->keep_fd};
-	struct process_options options = {.argv = arguments.list.items,
+	struct process_options options = {.argv = line.list.items,
 		.dirfd = config->folder_fd,
 		.log = "vmm.log",
 		.keep_fds = keep,
@@ -243,6 +172,11 @@ const struct vmm vmm_qemu = {
 #endif
 	.mmio_drives = MMIO_DRIVES,
 	.most_drives = PCI_DRIVES,
+	.takes = {[VM_DRIVE_FILE] = true,
+		[VM_DRIVE_VHOST_USER] = true,
+		[VM_DRIVE_NBD] = true,
+		[VM_DRIVE_PMEM] = true},
+	.pmem_on_pci = true,
 	.start = qemu_start,
 	.ask = qemu_ask,
 	.stop = qemu_stop,

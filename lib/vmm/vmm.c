@@ -21,16 +21,6 @@ const struct vmm *const vmms[] = {
 	NULL,
 };
 
-/* As virtblk_name_format() of the kernel's drivers/block/virtio_blk.c counts. */
-void vm_drive_name(size_t index, char name[static VM_DRIVE_NAME_SIZE])
-{
-	char letters[VM_DRIVE_NAME_SIZE], *at = letters + sizeof letters;
-	*--at = '\0';
-	for (size_t rest = index + 1; rest > 0 && at > letters + 2; rest = (rest - 1) / 26)
-		*--at = (char)('a' + (rest - 1) % 26);
-	snprintf(name, VM_DRIVE_NAME_SIZE, "vd%s", at);
-}
-
 void vm_close(struct vm *vm)
 {
 	process_close(&vm->process);
@@ -72,17 +62,32 @@ static int take(const struct vmm *vmm, bool kvm, struct vmm_choice *choice, stru
 	return 0;
 }
 
-static int take_first(bool kvm, size_t drives, struct vmm_choice *choice, struct ramet_error *err)
+/* Why it cannot serve these needs, or "" when it can. */
+static void find_want(const struct vmm *vmm, const struct vm_needs *needs, char *why, size_t size)
 {
+	struct ramet_error err = {0};
+	*why = '\0';
+	for (int kind = 0; kind < VM_DRIVE_KINDS; kind++)
+		if (needs->kinds[kind] && vmm_takes(vmm, kind, &err) < 0)
+			snprintf(why, size, "%.*s", (int)strcspn(err.message, ";"), err.message);
+	if (needs->drives > vmm->most_drives)
+		snprintf(why, size, "%s has room for %zu drives, and there are %zu", vmm->name,
+			vmm->most_drives, needs->drives);
+}
+
+static int take_first(
+	bool kvm, const struct vm_needs *needs, struct vmm_choice *choice, struct ramet_error *err)
+{
+	char why[200];
 	for (size_t i = 0; vmms[i]; i++) {
 		if ((!kvm && vmms[i]->needs_kvm) || take(vmms[i], kvm, choice, NULL) < 0)
 			continue;
-		if (drives <= vmms[i]->most_drives)
+		find_want(vmms[i], needs, why, sizeof why);
+		if (!*why)
 			return 0;
 		size_t used = strlen(choice->reason);
-		snprintf(choice->reason + used, sizeof choice->reason - used,
-			"%s%s has room for %zu drives, and there are %zu", used ? "; " : "",
-			vmms[i]->name, vmms[i]->most_drives, drives);
+		snprintf(choice->reason + used, sizeof choice->reason - used, "%s%s",
+			used ? "; " : "", why);
 		vmm_choice_free(choice);
 	}
 	return error_set(err, ENOENT,
@@ -98,7 +103,16 @@ static const struct vmm *vmm_named(const char *name)
 	return NULL;
 }
 
-int vmm_choose(const char *wanted, const char *accelerator, size_t drives,
+static int take_named(const struct vmm *vmm, bool kvm, const struct vm_needs *needs,
+	struct vmm_choice *choice, struct ramet_error *err)
+{
+	int r = 0;
+	for (int kind = 0; kind < VM_DRIVE_KINDS && r == 0; kind++)
+		r = needs->kinds[kind] ? vmm_takes(vmm, kind, err) : 0;
+	return r == 0 ? take(vmm, kvm, choice, err) : r;
+}
+
+int vmm_choose(const char *wanted, const char *accelerator, const struct vm_needs *needs,
 	struct vmm_choice *choice, struct ramet_error *err)
 {
 	*choice = (struct vmm_choice){0};
@@ -117,7 +131,8 @@ int vmm_choose(const char *wanted, const char *accelerator, size_t drives,
 	if (named && named->needs_kvm && !kvm)
 		return error_set(err, EOPNOTSUPP, "%s needs KVM, and %s; --vmm qemu can do without",
 			named->name, tcg ? "tcg was asked for" : why.message);
-	return named ? take(named, kvm, choice, err) : take_first(kvm, drives, choice, err);
+	return named ? take_named(named, kvm, needs, choice, err)
+		     : take_first(kvm, needs, choice, err);
 }
 
 void vmm_choice_free(struct vmm_choice *choice)

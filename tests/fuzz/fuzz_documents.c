@@ -16,8 +16,9 @@
 #include "source/oci_platform.h"
 #include "vmm/arguments.h"
 
-/* vmm.c has it, and would bring all VMMs along. */
-void vm_drive_name(size_t index, char name[static VM_DRIVE_NAME_SIZE])
+/* drives.c has it, and would bring all VMMs along. */
+void vm_drive_device(
+	const struct vm_drive *drives, size_t index, char name[static VM_DRIVE_NAME_SIZE])
 {
 	snprintf(name, VM_DRIVE_NAME_SIZE, "vd%c", (char)('a' + index % 26));
 }

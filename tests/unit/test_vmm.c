@@ -149,15 +149,18 @@ static void test_tune(void)
 
 static void test_choose(void)
 {
+	const struct vm_needs two = {.drives = 2},
+			      nbd = {.drives = 2, .kinds = {[VM_DRIVE_NBD] = true}};
+	struct vm_needs many = {.drives = vmm_firecracker.most_drives};
 	struct vmm_choice choice;
 	struct ramet_error err = {0};
 	setenv("PATH", "/nonexistent::", 1);
-	CHECK_EQ(vmm_choose("firecracker", "tcg", 2, &choice, &err), -EOPNOTSUPP);
-	CHECK_EQ(vmm_choose("firecracker", "kvm", 2, &choice, &err), -ENOENT);
-	CHECK_EQ(vmm_choose("qemu", "tcg", 2, &choice, &err), -ENOENT);
-	CHECK_EQ(vmm_choose("auto", "kvm", 2, &choice, &err), -ENOENT);
-	CHECK_EQ(vmm_choose("xen", "kvm", 2, &choice, &err), -EINVAL);
-	CHECK_EQ(vmm_choose("qemu", "hvf", 2, &choice, &err), -EINVAL);
+	CHECK_EQ(vmm_choose("firecracker", "tcg", &two, &choice, &err), -EOPNOTSUPP);
+	CHECK_EQ(vmm_choose("firecracker", "kvm", &two, &choice, &err), -ENOENT);
+	CHECK_EQ(vmm_choose("qemu", "tcg", &two, &choice, &err), -ENOENT);
+	CHECK_EQ(vmm_choose("auto", "kvm", &two, &choice, &err), -ENOENT);
+	CHECK_EQ(vmm_choose("xen", "kvm", &two, &choice, &err), -EINVAL);
+	CHECK_EQ(vmm_choose("qemu", "hvf", &two, &choice, &err), -EINVAL);
 	char folder[] = "/tmp/ramet-vmm-XXXXXX", path[64], with[80];
 	REQUIRE(mkdtemp(folder));
 	for (size_t i = 0; vmms[i]; i++) {
@@ -167,21 +170,28 @@ static void test_choose(void)
 	}
 	snprintf(with, sizeof with, "/nonexistent:%s", folder);
 	setenv("PATH", with, 1);
-	CHECK_EQ(vmm_choose("auto", "kvm", 2, &choice, &err), 0);
+	CHECK_EQ(vmm_choose("auto", "kvm", &two, &choice, &err), 0);
 	CHECK_STR(choice.vmm->name, "firecracker");
 	vmm_choice_free(&choice);
-	CHECK_EQ(vmm_choose("auto", "tcg", 2, &choice, &err), 0);
+	CHECK_EQ(vmm_choose("auto", "tcg", &two, &choice, &err), 0);
 	CHECK_STR(choice.vmm->name, "qemu");
 	CHECK(!choice.kvm);
 	vmm_choice_free(&choice);
 	/* One that has no room for the drives is passed over, and that is said. */
-	CHECK_EQ(vmm_choose("auto", "kvm", vmm_firecracker.most_drives, &choice, &err), 0);
+	CHECK_EQ(vmm_choose("auto", "kvm", &many, &choice, &err), 0);
 	CHECK_STR(choice.vmm->name, "firecracker");
 	vmm_choice_free(&choice);
-	CHECK_EQ(vmm_choose("auto", "kvm", vmm_firecracker.most_drives + 1, &choice, &err), 0);
+	many.drives++;
+	CHECK_EQ(vmm_choose("auto", "kvm", &many, &choice, &err), 0);
 	CHECK_STR(choice.vmm->name, "qemu");
 	CHECK_STR(choice.reason, "firecracker has room for 17 drives, and there are 18");
 	vmm_choice_free(&choice);
+	/* And one that cannot reach them. */
+	CHECK_EQ(vmm_choose("auto", "kvm", &nbd, &choice, &err), 0);
+	CHECK_STR(choice.vmm->name, "qemu");
+	CHECK_STR(choice.reason, "firecracker takes no NBD drives");
+	vmm_choice_free(&choice);
+	CHECK_EQ(vmm_choose("firecracker", "kvm", &nbd, &choice, &err), -EOPNOTSUPP);
 	for (size_t i = 0; vmms[i]; i++) {
 		snprintf(path, sizeof path, "%s/%s", folder, vmms[i]->program);
 		unlink(path);
@@ -213,7 +223,8 @@ static void test_tail(void)
 
 static void test_configuration(void)
 {
-	const struct vm_drive drives[] = {{"base", "/b", true}, {"volume", "/v\xff", false}};
+	const struct vm_drive drives[] = {{.id = "base", .path = "/b", .read_only = true},
+		{.id = "volume", .path = "/v\xff"}};
 	struct vm_config config = {.kernel = "/k",
 		.command_line = "a",
 		.drives = drives,
@@ -236,6 +247,87 @@ static void test_configuration(void)
 	json_decref(json);
 }
 
+/* Devices of both kinds count apart; what is served has no key that only files have. */
+static void test_kinds(void)
+{
+	struct vm_drive drives[] = {
+		{.id = "base", .path = "/p", .read_only = true, .kind = VM_DRIVE_PMEM},
+		{.id = "layer1", .path = "/s", .read_only = true, .kind = VM_DRIVE_VHOST_USER},
+		{.id = "layer2", .path = "/q", .read_only = true, .kind = VM_DRIVE_PMEM},
+		{.id = "volume", .path = "/v"}};
+	struct vm_config config = {.kernel = "/k",
+		.command_line = "a",
+		.drives = drives,
+		.drive_count = 4,
+		.vcpus = 1,
+		.memory_mib = 128};
+	struct guest_arguments arguments = {.vmm = &vmm_qemu,
+		.kvm = true,
+		.images = 3,
+		.drives = drives,
+		.in_image_init = true};
+	struct text line = {0};
+	CHECK_EQ(guest_arguments_write(&arguments, &line, NULL, NULL), 0);
+	CHECK(strstr(line.data, " ramet.layers=pmem0,vda,pmem1 ro overlay_root=vdb"));
+	CHECK(strstr(line.data, " root=/dev/pmem0 init="));
+	text_free(&line);
+	json_t *json = NULL;
+	REQUIRE(firecracker_configuration(&config, &json, NULL) == 0);
+	char *text = json_dumps(json_object_get(json, "drives"), JSON_COMPACT);
+	CHECK_STR(text,
+		"[{\"drive_id\":\"layer1\",\"socket\":\"/s\",\"is_root_device\":false,"
+		"\"cache_type\":\"Unsafe\"},{\"drive_id\":\"volume\",\"path_on_host\":\"/v\","
+		"\"is_root_device\":false,\"is_read_only\":false,"
+		"\"cache_type\":\"Writeback\"}]");
+	free(text);
+	text = json_dumps(json_object_get(json, "pmem"), JSON_COMPACT);
+	CHECK_STR(text, "[{\"id\":\"base\",\"path_on_host\":\"/p\",\"root_device\":true,"
+			"\"read_only\":true},{\"id\":\"layer2\",\"path_on_host\":\"/q\","
+			"\"root_device\":false,\"read_only\":true}]");
+	free(text);
+	json_decref(json);
+}
+
+/* The names of modules, as one word each. */
+static void modules_are(
+	const struct vmm *vmm, const struct vm_drive *drives, size_t count, const char *want)
+{
+	const char *names[VMM_MODULES_MAX];
+	char got[128] = "";
+	vmm_name_modules(vmm, drives, count, names);
+	for (size_t i = 0; names[i]; i++)
+		snprintf(got + strlen(got), sizeof got - strlen(got), "%s ", names[i]);
+	CHECK_STR(got, want);
+}
+
+static void test_buses(void)
+{
+	static const struct vm_drive drives[25] = {
+		{.id = "base", .path = "/p", .kind = VM_DRIVE_PMEM}, {.id = "v", .path = "/v"}};
+	modules_are(&vmm_firecracker, drives, 1, "virtio_mmio nd_pmem virtio_pmem ");
+	modules_are(&vmm_firecracker, drives, 2, "virtio_mmio virtio_blk nd_pmem virtio_pmem ");
+	modules_are(&vmm_qemu, drives, 2, "virtio_pci virtio_blk nd_pmem virtio_pmem ");
+	modules_are(&vmm_qemu, drives + 1, 1, "virtio_mmio virtio_blk ");
+	modules_are(&vmm_qemu, drives + 1, 24, "virtio_pci virtio_blk ");
+}
+
+static void test_sockets(void)
+{
+	char path[VM_SOCKET_MAX + 1] = "/";
+	memset(path + 1, 's', VM_SOCKET_MAX - 1);
+	struct vm_drive drive = {.id = "base", .path = path, .kind = VM_DRIVE_NBD};
+	struct ramet_error err = {0};
+	CHECK_EQ(vmm_check_drives(&vmm_firecracker, &drive, 1, &err), -EOPNOTSUPP);
+	CHECK(strstr(err.message, "firecracker takes no NBD drives; "));
+	CHECK_EQ(vmm_check_drives(&vmm_qemu, &drive, 1, &err), -ENAMETOOLONG);
+	CHECK(strstr(err.message, "socket of drive base has 108 bytes and can have 107"));
+	path[VM_SOCKET_MAX - 1] = '\0';
+	CHECK_EQ(vmm_check_drives(&vmm_qemu, &drive, 1, &err), 0);
+	path[VM_SOCKET_MAX - 1] = 's';
+	drive.kind = VM_DRIVE_PMEM; /* a file's name may be longer */
+	CHECK_EQ(vmm_check_drives(&vmm_firecracker, &drive, 1, &err), 0);
+}
+
 TEST_MAIN({"the command line says command, volume and read-only folders", test_overlay},
 	{"each kind of root has its arguments", test_roots},
 	{"images are listed, and the volume comes after them", test_layers},
@@ -244,4 +336,7 @@ TEST_MAIN({"the command line says command, volume and read-only folders", test_o
 	{"only an emulated guest is told its clock's rate", test_tune},
 	{"a VMM that was named is taken or refused", test_choose},
 	{"the last line is found and cleaned", test_tail},
-	{"Firecracker's configuration has what it needs and nothing else", test_configuration})
+	{"Firecracker's configuration has what it needs and nothing else", test_configuration},
+	{"drives that are served or mapped have their names and keys", test_kinds},
+	{"the guest gets the modules of its drives' bus and kind", test_buses},
+	{"a drive that cannot be reached is refused", test_sockets})
