@@ -51,6 +51,9 @@ static struct block_request *requests_take(struct requests *list)
 static void finish(struct engine *engine, struct block_request *request)
 {
 	engine->under_way--;
+	engine->ahead -= request->ahead;
+	if (engine->trace && request->ahead && request->failed == 0)
+		block_trace_ahead(engine->trace, request->offset, request->length);
 	request->done(request, request->failed);
 }
 
@@ -288,6 +291,10 @@ void engine_submit(struct engine *engine, struct block_request *request)
 	request->stage = ON_ITS_WAY;
 	request->failed = check(engine, request);
 	engine->under_way++;
+	engine->ahead += request->ahead;
+	if (engine->trace && request->operation == BLOCK_READ && !request->ahead &&
+		request->failed == 0)
+		block_trace_read(engine->trace, request->offset, request->length);
 	if (request->failed == 0 && request->operation == BLOCK_FLUSH) {
 		requests_add(&engine->to_flush, request);
 		flush_begin(engine);
@@ -345,6 +352,16 @@ void engine_drain(struct engine *engine)
 	}
 }
 
+unsigned engine_busy(const struct engine *engine)
+{
+	return engine->under_way - engine->ahead;
+}
+
+struct block_device *engine_device(const struct engine *engine)
+{
+	return engine->device;
+}
+
 const char *engine_kind(const struct engine *engine)
 {
 	return engine->ring ? "io_uring" : "threads";
@@ -354,6 +371,7 @@ static int prepare(
 	struct engine *engine, const struct engine_options *options, struct ramet_error *err)
 {
 	unsigned depth = options->depth ? options->depth : DEPTH;
+	engine->trace = options->trace;
 	engine->moves = calloc(depth, sizeof *engine->moves);
 	if (!engine->moves)
 		return error_memory(err);

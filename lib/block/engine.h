@@ -35,6 +35,7 @@ struct block_request {
 	uint64_t offset, length;    /* length of reads and writes: the sum of vector's */
 	const struct iovec *vector; /* where the bytes go to or come from */
 	unsigned vector_count;
+	bool ahead;   /* BLOCK_READ for nobody (prefetch.h) */
 	bool durable; /* BLOCK_WRITE, BLOCK_DISCARD: as if a flush came right after (FUA) */
 	/* result: 0 or a negative errno. May submit more, also this request again. */
 	void (*done)(struct block_request *request, int result);
@@ -46,10 +47,13 @@ struct block_request {
 	struct block_request *next;
 };
 
+struct block_trace;
+
 struct engine_options {
-	unsigned depth;   /* moves of bytes at once; 0: 128 */
-	unsigned workers; /* threads at most; 0: 16 */
-	bool no_ring;     /* never io_uring */
+	unsigned depth;            /* moves of bytes at once; 0: 128 */
+	unsigned workers;          /* threads at most; 0: 16 */
+	bool no_ring;              /* never io_uring */
+	struct block_trace *trace; /* is told of each read; borrowed, may be NULL */
 };
 
 struct engine;
@@ -70,6 +74,9 @@ bool engine_sleep(struct engine *engine);
 int engine_fd(const struct engine *engine);
 /* Run until nothing is under way. Blocks. */
 void engine_drain(struct engine *engine);
+/* How many requests are under way that are not reads ahead. */
+unsigned engine_busy(const struct engine *engine);
+struct block_device *engine_device(const struct engine *engine);
 /* "io_uring" or "threads". Static. */
 const char *engine_kind(const struct engine *engine);
 

@@ -5,6 +5,7 @@
 
 #include "block/engine.h"
 #include "block/ring.h"
+#include "block/trace.h"
 #include "block/workers.h"
 
 #define SMALL_VECTOR 8 /* pieces of memory that need no allocation */
@@ -36,6 +37,8 @@ struct engine {
 	int flush_result;
 	bool flush_runs;
 	unsigned under_way; /* requests */
+	unsigned ahead;     /* of them: reads for nobody */
+	struct block_trace *trace;
 	int fd;
 };
 

@@ -11,15 +11,12 @@
 #include "block/device.h"
 #include "image/lazy.h"
 
-struct block_trace;
-
 struct block_layout_options {
 	const int *roots;    /* the folders of the lazy's roots, in their order; borrowed */
 	bool fail_stalled;   /* a source that does not answer for stall_ms fails its reads with EIO;
 			      otherwise they wait as long as it takes, and stall_ms tells when to say so */
 	unsigned stall_ms;   /* 0: 30,000 */
 	unsigned open_files; /* kept open at most; 0: 64 */
-	struct block_trace *trace; /* is told what is read (trace.h); may be NULL */
 	/* Told what an operator should know: which source changed, vanished, stalls, answers again.
 	 * Once per file and cause. Called from any thread. May be NULL. */
 	void (*note)(void *ctx, const char *sentence);
