@@ -2,7 +2,8 @@
 /*
  * The lazy file: a layout on disk. The image's metadata, and a table that says where in which source
  * file each run of content is, with what the walk saw of that file (docs/formats.md has it byte for
- * byte). Everything in it is checked when it is opened; from then on lookups cannot fail.
+ * byte). Everything in it is checked when it is opened; from then on lookups cannot fail. Their indexes
+ * must be those of lazy_describe() and of extents.
  *
  * A struct lazy may be read by many threads at once.
  */
@@ -17,12 +18,22 @@
 #include "base/text.h"
 #include "image/layout.h"
 
-/* Write the lazy file into the empty file out: the metadata are what is not zero in the file spool
- * (where the format's writer put them), the runs those of layout, whose tree is finished.
- * format: "squashfs". -EOPNOTSUPP, with a sentence: content that is not in files of the host (an
- * archive's). */
-int lazy_write(int out, int spool, const struct layout *layout, const struct tree *tree,
-	const char *format, struct ramet_error *err);
+struct lazy_figures {
+	uint64_t metadata_bytes; /* of the image */
+	uint64_t table_bytes;    /* what else the lazy file has */
+	uint64_t content_bytes;  /* that the image points to */
+	uint64_t files, extents;
+};
+
+/*
+ * Write the lazy file into the empty file out: the metadata are what is not zero in the file spool
+ * (where the format's writer put them), the runs those of layout, whose tree is finished. Uses the
+ * nodes' number. format: "squashfs". figures may be NULL.
+ * Errors: EOPNOTSUPP (content that is not in files of the host: an archive's), ESTALE (a source was
+ * moved meanwhile), EIO (the spool cannot be that layout's), EFBIG, ENOSPC.
+ */
+int lazy_write(int out, int spool, const struct layout *layout, struct tree *tree,
+	const char *format, struct lazy_figures *figures, struct ramet_error *err);
 
 struct lazy;
 
@@ -37,6 +48,11 @@ static inline void lazy_closep(struct lazy **lazy)
 	lazy_close(*lazy);
 }
 #define _cleanup_lazy_ __attribute__((cleanup(lazy_closep)))
+
+/* Let go of the pages of the tables that were looked at: they stay in the page cache, but are not
+ * counted as this process's. At any time, from any thread; worth it when nothing was asked for a
+ * while. */
+void lazy_trim(const struct lazy *lazy);
 
 struct lazy_facts {
 	const char *format;   /* "squashfs": lives as long as the lazy */
@@ -62,11 +78,12 @@ uint64_t lazy_find(const struct lazy *lazy, uint64_t place);
 struct lazy_file {
 	uint32_t root; /* which of the roots it is under */
 	uint64_t size, inode;
-	int64_t mtime;
+	int64_t mtime; /* as tree_time() has it */
 	uint32_t mtime_nsec;
 };
 void lazy_file(const struct lazy *lazy, uint32_t index, struct lazy_file *file);
-/* Its path below the root: relative, no ".." in it. -ENOMEM. */
+/* Append its path below the root: relative, no ".." in it, and perhaps longer than PATH_MAX. -ENOMEM;
+ * -EUCLEAN, -ENAMETOOLONG: only when somebody changed the lazy file since it was opened. */
 int lazy_file_path(const struct lazy *lazy, uint32_t index, struct text *path);
 /* A root: an absolute path of the host. Lives as long as the lazy. */
 const char *lazy_root(const struct lazy *lazy, uint32_t index);
