@@ -66,7 +66,7 @@ errcode_t ext4_append_blocks(
 		if (code)
 			return code;
 		size_t bytes = (size_t)length * EXT4_BLOCK_SIZE;
-		int r = pwrite_full(writer->io.fd, data, bytes, start * EXT4_BLOCK_SIZE);
+		int r = data ? pwrite_full(writer->io.fd, data, bytes, start * EXT4_BLOCK_SIZE) : 0;
 		if (r < 0) {
 			writer->io.error = r;
 			return -r;
@@ -75,7 +75,7 @@ errcode_t ext4_append_blocks(
 		if (code)
 			return code;
 		logical += length;
-		data += bytes;
+		data = data ? data + bytes : NULL;
 		count -= length;
 	}
 	return 0;

@@ -5,8 +5,8 @@
  * libext2fs opens a device by a name and knows no context pointer, so the name is the address of
  * the struct ext4_io, in hexadecimal: no global state, any number of devices in one process.
  *
- * There is no cache: the kernel's page cache serves as one, and the writer sends whole runs. A
- * count below zero means bytes, not blocks; that is libext2fs's convention.
+ * For reading there is no cache: the kernel's page cache serves as one. What is written may wait in
+ * windows (ext4_window.h). A count below zero means bytes, not blocks; that is libext2fs's convention.
  */
 #include "image/ext4_io.h"
 
@@ -19,6 +19,7 @@
 
 #include "base/checked.h"
 #include "base/fd.h"
+#include "image/ext4_format.h"
 
 /* What fits in a hole: the end of a block of zeros is found by comparing it with itself, shifted. */
 static bool is_zero(const void *data, size_t length)
@@ -87,8 +88,28 @@ static errcode_t manager_set_block_size(io_channel channel, int block_size)
 	return 0;
 }
 
+/* Whatever is not a single block finds, and leaves, nothing in the windows. */
+static errcode_t settle(struct ext4_io *io)
+{
+	int r = io->windows ? ext4_windows_settle(io->windows, io->fd) : 0;
+	return r < 0 ? failed(io, r) : 0;
+}
+
+/* Whether the windows serve it. */
+static bool is_single_block(const struct ext4_io *io, uint64_t offset, size_t length)
+{
+	return io->windows && length == EXT4_BLOCK_SIZE && offset % EXT4_BLOCK_SIZE == 0;
+}
+
 static errcode_t read_file_range(struct ext4_io *io, uint64_t offset, void *data, size_t length)
 {
+	if (!is_single_block(io, offset, length)) {
+		errcode_t code = settle(io);
+		if (code)
+			return code;
+	} else if (ext4_windows_get(io->windows, offset / EXT4_BLOCK_SIZE, data)) {
+		return 0;
+	}
 	ssize_t n = pread_full(io->fd, data, length, offset);
 	if (n < 0)
 		return failed(io, (int)n);
@@ -122,9 +143,16 @@ static errcode_t write_range(struct ext4_io *io, uint64_t offset, const void *da
 {
 	if (!io->writable)
 		return EXT2_ET_RO_FILSYS;
-	if (io->sparse && is_zero(data, length) &&
-		fallocate(io->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-			(off_t)length) == 0)
+	bool zero = io->sparse && is_zero(data, length);
+	if (!zero && is_single_block(io, offset, length)) {
+		int r = ext4_windows_put(io->windows, io->fd, offset / EXT4_BLOCK_SIZE, data);
+		return r < 0 ? failed(io, r) : 0;
+	}
+	errcode_t code = settle(io);
+	if (code)
+		return code;
+	if (zero && fallocate(io->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			    (off_t)length) == 0)
 		return 0;
 	int r = pwrite_full(io->fd, data, length, offset);
 	return r < 0 ? failed(io, r) : 0;
@@ -160,7 +188,7 @@ static errcode_t manager_write32(
 /* Durability is the business of whoever owns the fd. */
 static errcode_t manager_flush(io_channel channel)
 {
-	return 0;
+	return settle(io_of(channel));
 }
 
 static errcode_t manager_zeroout(
@@ -173,6 +201,9 @@ static errcode_t manager_zeroout(
 	if (!checked_mul(block, unit, &offset) || !checked_mul(count, unit, &length) ||
 		!checked_add(offset, length, &end) || end > INT64_MAX)
 		return EXT2_ET_BAD_BLOCK_NUM;
+	errcode_t code = settle(io);
+	if (code)
+		return code;
 	if (fallocate(io->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
 		    (off_t)length) == 0)
 		return 0;

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "image/ext4_window.h"
+
 /* What libext2fs calls a device. Belongs to the caller and must outlive the filesystem. */
 struct ext4_io {
 	int fd;        /* borrowed */
@@ -21,6 +23,9 @@ struct ext4_io {
 	const void *(*overlay)(void *ctx, uint64_t block);
 	void *overlay_ctx;
 	uint32_t overlay_block_size;
+	/* Where single blocks of EXT4_BLOCK_SIZE wait until more come, or NULL. Whoever writes to the
+	 * fd beside this manager writes blocks that never came through it. */
+	struct ext4_windows *windows;
 	int error; /* the last negative errno of the file, 0 when there was none */
 };
 

@@ -157,19 +157,26 @@ static errcode_t write_piece(
 	return 0;
 }
 
-/* [start, end), start on a block's edge. */
+/*
+ * [start, end), start on a block's edge, in pieces that fit into the buffer. A layout takes the same
+ * pieces: how they meet decides where an extent ends.
+ */
 static int write_data(struct ext4_writer *writer, struct content *content, uint64_t start,
 	uint64_t end, struct ramet_error *err)
 {
+	bool told = layout_tells(writer->layout, content->node);
 	while (start < end) {
 		size_t length = MIN(end - start, BUFFER_SIZE);
 		size_t padded = (length + EXT4_BLOCK_SIZE - 1) & ~(size_t)(EXT4_BLOCK_SIZE - 1);
-		int r = content_read(content, start, writer->buffer, length, err);
+		uint32_t first = (uint32_t)(start / EXT4_BLOCK_SIZE);
+		uint32_t count = (uint32_t)(padded / EXT4_BLOCK_SIZE);
+		int r = told ? 0 : content_read(content, start, writer->buffer, length, err);
 		if (r < 0)
 			return r;
 		memset(writer->buffer + length, 0, padded - length);
-		errcode_t code = write_piece(writer, (uint32_t)(start / EXT4_BLOCK_SIZE),
-			writer->buffer, (uint32_t)(padded / EXT4_BLOCK_SIZE));
+		errcode_t code = writer->plain ? ext4_append_blocks(writer, first,
+							 told ? NULL : writer->buffer, count)
+					       : write_piece(writer, first, writer->buffer, count);
 		if (code)
 			return node_failed(writer, content->node, code, err);
 		start += length;
@@ -199,13 +206,41 @@ static int write_content(
 	return content_verify(content, err);
 }
 
+/* Where the content at hand stands is what its extents say. */
+static int tell_runs(
+	struct ext4_writer *writer, const struct tree_node *node, struct ramet_error *err)
+{
+	for (size_t i = 0; i < writer->runs.count; i++) {
+		const struct ext4_run *run = &writer->runs.items[i];
+		uint64_t offset = (uint64_t)run->logical * EXT4_BLOCK_SIZE;
+		uint64_t length = MIN((uint64_t)run->length * EXT4_BLOCK_SIZE, node->size - offset);
+		if (layout_point(writer->layout, node, offset, run->physical * EXT4_BLOCK_SIZE,
+			    length) < 0)
+			return error_memory(err);
+	}
+	return 0;
+}
+
+/* A layout needs the file itself only to find its holes. */
+static int open_content(struct ext4_writer *writer, struct content *content,
+	const struct tree_node *node, struct ramet_error *err)
+{
+	if (!layout_tells(writer->layout, node) || tree_content_node(node)->flags & TREE_SPARSE)
+		return content_open(content, writer->tree, node, err);
+	*content = (struct content){
+		.tree = writer->tree, .node = tree_content_node(node), .fd = -1};
+	return 0;
+}
+
 static int write_file(struct ext4_writer *writer, const struct tree_node *node,
 	struct ext2_inode_large *inode, struct ramet_error *err)
 {
 	_cleanup_content_ struct content content;
-	int r = content_open(&content, writer->tree, node, err);
+	int r = open_content(writer, &content, node, err);
 	if (r == 0)
 		r = write_content(writer, &content, err);
+	if (r == 0 && layout_tells(writer->layout, node))
+		r = tell_runs(writer, node, err);
 	if (r < 0)
 		return r;
 	writer->figures->bytes_read += content.read;
@@ -400,6 +435,8 @@ static int write_filesystem(struct ext4_writer *writer, uint64_t size, struct ra
 	uint64_t blocks = (uint64_t)ext2fs_blocks_count(fs->super);
 	uint64_t length = MAX(blocks * EXT4_BLOCK_SIZE, size);
 	writer->figures->image_bytes = length;
+	if (writer->layout)
+		writer->layout->image_bytes = length;
 	if (ftruncate(writer->io.fd, (off_t)length) < 0)
 		return error_errno(err, errno, "cannot make the image's file so large");
 	errcode_t code = ext4_write_reserved(fs, ext4_journal_blocks(blocks));
@@ -410,6 +447,10 @@ static int write_filesystem(struct ext4_writer *writer, uint64_t size, struct ra
 	if (r < 0)
 		return r;
 	code = ext2fs_close_free(&writer->fs);
+	if (!code)
+		writer->io.error = ext4_windows_settle(&writer->windows, writer->io.fd);
+	if (!code)
+		code = -writer->io.error;
 	return code ? ext4_failed(writer, code, "write the filesystem's tables", err) : 0;
 }
 
@@ -417,6 +458,7 @@ static void release(struct ext4_writer *writer)
 {
 	if (writer->fs)
 		ext2fs_free(writer->fs);
+	ext4_windows_free(&writer->windows);
 	vector_free(&writer->runs);
 	free(writer->buffer);
 }
@@ -435,12 +477,18 @@ int ext4_write(struct tree *tree, int fd, const struct image_options *options,
 			"squashfs");
 	__attribute__((cleanup(release))) struct ext4_writer writer = {
 		.tree = tree,
+		.plain = options->plain,
+		.layout = options->layout,
 		.figures = figures,
 		.meter = {.report = options->progress,
 			.ctx = options->progress_ctx,
 			.step = "write"},
 		.io = {.fd = fd, .writable = true, .sparse = true},
 	};
-	int r = prepare(&writer, options->size, err);
-	return r < 0 ? r : write_filesystem(&writer, options->size, err);
+	writer.io.windows = &writer.windows;
+	/* A device that is served has whole blocks. */
+	uint64_t size = options->plain ? options->size & ~(uint64_t)(EXT4_BLOCK_SIZE - 1)
+				       : options->size;
+	int r = prepare(&writer, size, err);
+	return r < 0 ? r : write_filesystem(&writer, size, err);
 }

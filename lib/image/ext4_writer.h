@@ -9,6 +9,7 @@
 #include "base/vector.h"
 #include "image/ext4_format.h"
 #include "image/image.h"
+#include "image/layout.h"
 #include "source/tree.h"
 
 /* Inode 11 is the first that is free, and lost+found has it by custom. */
@@ -24,10 +25,13 @@ struct ext4_run {
 
 struct ext4_writer {
 	struct tree *tree;
+	bool plain;            /* blocks of zeros are written: holes are only those of the host */
+	struct layout *layout; /* gets the places of content, which is not read; or NULL */
 	struct image_figures *figures;
 	struct meter meter;
 	uint64_t content_done;
 	struct ext4_io io;
+	struct ext4_windows windows; /* of io */
 	ext2_filsys fs;
 	blk64_t cursor; /* content goes to the first free block from here on */
 	/* The file or directory at hand. */
@@ -41,7 +45,8 @@ struct ext4_writer {
 int ext4_failed(const struct ext4_writer *writer, errcode_t code, const char *what,
 	struct ramet_error *err);
 
-/* Write count blocks of data as the file's blocks from logical on. */
+/* Write count blocks of data as the file's blocks from logical on. data NULL: the blocks are the
+ * file's, and nothing is written there. */
 errcode_t ext4_append_blocks(
 	struct ext4_writer *writer, uint32_t logical, const char *data, uint32_t count);
 /* Put the extent tree of the runs into inode (its number is needed for checksums) and forget the
