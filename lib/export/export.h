@@ -11,6 +11,8 @@
 #ifndef EXPORT_EXPORT_H
 #define EXPORT_EXPORT_H
 
+#include <sys/types.h>
+
 #include "block/engine.h"
 #include "export/loop.h"
 
@@ -21,6 +23,12 @@ struct export_device {
 	struct engine *engine; /* in the loop already */
 };
 
+/* A user of the host. */
+struct export_user {
+	uid_t uid;
+	gid_t gid;
+};
+
 struct export_options {
 	struct loop *loop;
 	const struct export_device *devices;
@@ -28,6 +36,9 @@ struct export_options {
 	/* Where: nbd: the path of a socket, or "HOST:PORT"; vhost-user-blk: the path of a socket, one
 	 * device; fuse: an empty folder to mount on, one device; ublk: NULL. */
 	const char *address;
+	/* fuse: who may use the disk, and owns it, if that is not who serves it: a jailed VMM. NULL:
+	 * nobody else. */
+	const struct export_user *user;
 	/* Told what an operator should know: who connected, what was refused. May be NULL. */
 	void (*note)(void *ctx, const char *sentence);
 	void *note_ctx;
@@ -59,6 +70,8 @@ struct export
 	const struct export_ops *ops;
 };
 
+/* Each in its own file. */
+extern const struct export_ops export_fuse;
 /* The table, ended by NULL. */
 extern const struct export_ops *const exports[];
 /* By name, or NULL. */
