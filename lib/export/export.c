@@ -4,6 +4,7 @@
 #include <string.h>
 
 const struct export_ops *const exports[] = {
+	&export_nbd,
 	&export_fuse,
 	NULL,
 };

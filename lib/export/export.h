@@ -71,6 +71,7 @@ struct export
 };
 
 /* Each in its own file. */
+extern const struct export_ops export_nbd;
 extern const struct export_ops export_fuse;
 /* The table, ended by NULL. */
 extern const struct export_ops *const exports[];
