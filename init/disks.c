@@ -42,6 +42,11 @@ static void sleep_ms(long ms)
 	nanosleep(&time, NULL);
 }
 
+static bool is_memory(const char *name)
+{
+	return strncmp(name, "pmem", 4) == 0;
+}
+
 void device_await(struct machine *machine, const char *name, char path[static 80])
 {
 	struct stat info;
@@ -57,9 +62,9 @@ void device_await(struct machine *machine, const char *name, char path[static 80
 		sleep_ms(10);
 	}
 	fail(machine, "there is no device /", path,
-		": its drive is not attached, or the kernel lacks the drivers (virtio_blk and "
-		"virtio_mmio; ramet run --modules brings them)",
-		NULL);
+		": its drive is not attached, or the kernel lacks the drivers (",
+		is_memory(name) ? "virtio_pmem and nd_pmem" : "virtio_blk and virtio_mmio",
+		"; ramet run --modules brings them)", NULL);
 }
 
 static uint32_t little32(const unsigned char *p)
@@ -117,6 +122,21 @@ static const char *mount_why(void)
 	}
 }
 
+/*
+ * What is in memory need not be copied into the page cache: EROFS and ext4 hand the pages on as they
+ * are (Documentation/filesystems/dax.rst) where image and device agree to that. ext4 refuses
+ * otherwise, EROFS does without.
+ */
+static bool image_map(
+	struct machine *machine, const char *path, const char *target, const char *type)
+{
+	if (strcmp(type, "squashfs") == 0 ||
+		mount(path, target, type, MS_RDONLY | MS_NOATIME, "dax") < 0)
+		return false;
+	say_step(machine, "an image is mounted with dax");
+	return true;
+}
+
 void image_mount(struct machine *machine, const char *name, const char *target, const char *what)
 {
 	char path[80];
@@ -125,6 +145,8 @@ void image_mount(struct machine *machine, const char *name, const char *target, 
 	if (!found.type)
 		fail(machine, "the ", what, " /", path, " holds no squashfs, ext4 or EROFS image",
 			NULL);
+	if (is_memory(name) && image_map(machine, path, target, found.type))
+		return;
 	if (mount(path, target, found.type, MS_RDONLY | MS_NOATIME, NULL) < 0)
 		fail(machine, "the ", what, " /", path, " (", found.type,
 			") could not be mounted: ", mount_why(), NULL);

@@ -99,6 +99,7 @@ int ramet_run(struct ramet_store *store, const struct ramet_run_options *options
 	struct run_options run = {.console_in = options->console_in,
 		.console_out = options->console_out,
 		.stop_fd = options->stop_fd,
+		.server_fd = -1,
 		.timeout = options->timeout,
 		.nonce = nonce,
 		.has_command = arguments.argv != NULL,

@@ -176,6 +176,7 @@ const struct vmm vmm_qemu = {
 		[VM_DRIVE_VHOST_USER] = true,
 		[VM_DRIVE_NBD] = true,
 		[VM_DRIVE_PMEM] = true},
+	.reconnects = {[VM_DRIVE_VHOST_USER] = true, [VM_DRIVE_NBD] = true},
 	.pmem_on_pci = true,
 	.start = qemu_start,
 	.ask = qemu_ask,

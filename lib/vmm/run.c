@@ -54,6 +54,15 @@ static int ended_silently(const struct session *session, struct ramet_error *err
 		err, EPROTO, "the guest ended without saying how; its last line was: %s", words);
 }
 
+/* The guest cannot have read its drives any more, whatever it says of its end. */
+static int unserved(const struct session *session, struct ramet_error *err)
+{
+	return error_set(err, ECONNABORTED,
+		"what served its drives ended while the guest ran%s; what the guest had not flushed "
+		"is lost",
+		session->phase == SESSION_KILLED ? ", and the VM was killed" : "");
+}
+
 static int conclude(const struct vmm_choice *choice, const struct vm_config *config,
 	const struct session *session, struct run_result *result, struct ramet_error *err)
 {
@@ -64,6 +73,8 @@ static int conclude(const struct vmm_choice *choice, const struct vm_config *con
 			 session->exitline.kind == EXITLINE_NONE;
 	if (session->exitline.kind == EXITLINE_EXIT)
 		result->exit_status = session->exitline.status;
+	if (session->unserved)
+		return unserved(session, err);
 	if (session->timed_out || session->stopped || session->exitline.kind == EXITLINE_EXIT)
 		return 0;
 	if (session->exitline.kind == EXITLINE_FAIL)
@@ -75,6 +86,20 @@ static int conclude(const struct vmm_choice *choice, const struct vm_config *con
 	if (session->options->has_command || panicked(session, words, sizeof words))
 		return ended_silently(session, err);
 	return 0;
+}
+
+/* Whether the machine can go on when what serves its drives ends and another takes its place. Where
+ * none is reached through a socket, it is a file that was served, and an open one is gone for good. */
+static bool can_reconnect(const struct vmm *vmm, const struct vm_config *config)
+{
+	bool any = false;
+	for (size_t i = 0; i < config->drive_count; i++) {
+		enum vm_drive_kind kind = config->drives[i].kind;
+		if (kind != VM_DRIVE_FILE && !vmm->reconnects[kind])
+			return false;
+		any |= vmm->reconnects[kind];
+	}
+	return any;
 }
 
 int vm_run(const struct vmm_choice *choice, const struct vm_config *config,
@@ -98,6 +123,6 @@ int vm_run(const struct vmm_choice *choice, const struct vm_config *config,
 	if (options->started)
 		options->started(options->ctx, vm.process.pid);
 	_cleanup_session_ struct session session;
-	session_run(&session, choice->vmm, &vm, options);
+	session_run(&session, choice->vmm, &vm, can_reconnect(choice->vmm, config), options);
 	return conclude(choice, config, &session, result, err);
 }

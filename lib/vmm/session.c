@@ -10,6 +10,9 @@
  * button when it has an init of its own), tell the VMM, kill it. A request goes one step further; a
  * guest that has not started its command yet has nothing to lose and is not asked.
  *
+ * A server of the drives that ends is waited for again where that makes sense; then the machine is
+ * ended, as after a request: its guest would wait for its drives without end.
+ *
  * Input waits until the init says that the command runs: before that the guest's serial port would
  * drop it. The end of the input is Ctrl-D (0x04), twice after a line without a newline, as a
  * terminal's line discipline wants it.
@@ -29,13 +32,24 @@ enum {
 	ASKED_MS = 5000,   /* for the guest's command to end and its volume to be unmounted */
 	ORDERED_MS = 3000, /* for the VMM */
 	LINGER_MS = 10000, /* from the init's last line to the VMM's end */
+	AGAIN_MS = 10000,  /* from a server's end to the next one */
+	AGAIN_STEP_MS = 200,
 	/* What a pipe or a terminal that reports room is sure to take at once. */
 	WRITE_AT_ONCE = 512,
 	/* How much output waits for a slow reader before the guest is held back. */
 	OUTPUT_MAX = 16 << 20,
 };
 
-enum { WAIT_PROCESS, WAIT_GUEST, WAIT_STOP, WAIT_IN, WAIT_TO_GUEST, WAIT_OUT, WAIT_COUNT };
+enum {
+	WAIT_PROCESS,
+	WAIT_GUEST,
+	WAIT_STOP,
+	WAIT_SERVER,
+	WAIT_IN,
+	WAIT_TO_GUEST,
+	WAIT_OUT,
+	WAIT_COUNT
+};
 
 static int64_t now_ms(void)
 {
@@ -84,9 +98,27 @@ static void request_stop(struct session *session)
 	push(session);
 }
 
+/* The server has ended: is there a new one, may there be one? */
+static void server_await(struct session *session)
+{
+	const struct run_options *options = session->options;
+	if (session->reconnects && options->server_again && now_ms() < session->server_ends) {
+		session->server_fd = options->server_again(options->ctx);
+		if (session->server_fd >= 0)
+			session->server_ends = INT64_MAX;
+		return;
+	}
+	session->server_ends = INT64_MAX;
+	session->unserved = true;
+	if (session->phase == SESSION_RUNNING)
+		push(session);
+}
+
 /* Time has passed: whatever was due happens. Answers how long to sleep. */
 static int timers_run(struct session *session)
 {
+	if (session->server_ends != INT64_MAX)
+		server_await(session);
 	int64_t now = now_ms();
 	if (session->phase == SESSION_RUNNING && now >= session->timeout_ends) {
 		session->timed_out = true;
@@ -97,6 +129,8 @@ static int timers_run(struct session *session)
 	int64_t due = session->phase_ends;
 	if (session->phase == SESSION_RUNNING && session->timeout_ends < due)
 		due = session->timeout_ends;
+	if (session->server_ends != INT64_MAX && due > now + AGAIN_STEP_MS)
+		due = now + AGAIN_STEP_MS;
 	if (due == INT64_MAX)
 		return -1;
 	int64_t left = due - now_ms();
@@ -173,6 +207,12 @@ static void stop_read(struct session *session)
 	if (n <= 0)
 		session->stop_fd = -1;
 	request_stop(session);
+}
+
+static void server_ended(struct session *session)
+{
+	session->server_fd = -1;
+	session->server_ends = now_ms() + AGAIN_MS;
 }
 
 /* The input is over: the guest's command reads an end of file. */
@@ -256,6 +296,7 @@ static void poll_fill(const struct session *session, struct pollfd fds[static WA
 		[WAIT_PROCESS] = session->console_over ? process->pidfd : -1,
 		[WAIT_GUEST] = session->console_over || held ? -1 : process->console_out,
 		[WAIT_STOP] = session->stop_fd,
+		[WAIT_SERVER] = session->server_fd,
 		[WAIT_IN] = may_type && !in ? session->input_fd : -1,
 		[WAIT_TO_GUEST] = in ? process->console_in : -1,
 		[WAIT_OUT] = out ? session->options->console_out : -1,
@@ -269,6 +310,8 @@ static void poll_handle(struct session *session, const struct pollfd fds[static 
 {
 	if (fds[WAIT_STOP].revents)
 		stop_read(session);
+	if (fds[WAIT_SERVER].revents)
+		server_ended(session);
 	if (fds[WAIT_OUT].revents)
 		output_write(session);
 	if (fds[WAIT_TO_GUEST].revents)
@@ -303,7 +346,14 @@ static void loop(struct session *session)
 	}
 }
 
-void session_run(struct session *session, const struct vmm *vmm, struct vm *vm,
+/* It may have taken the VMM with it (a file that was mapped), before it was looked at. */
+static bool server_is_over(const struct session *session)
+{
+	struct pollfd fd = {.fd = session->server_fd, .events = POLLIN};
+	return session->server_ends != INT64_MAX || (poll(&fd, 1, 0) > 0 && fd.revents);
+}
+
+void session_run(struct session *session, const struct vmm *vmm, struct vm *vm, bool reconnects,
 	const struct run_options *options)
 {
 	*session = (struct session){
@@ -318,6 +368,9 @@ void session_run(struct session *session, const struct vmm *vmm, struct vm *vm,
 			.show_rest = options->verbose},
 		.input_fd = options->console_in,
 		.stop_fd = options->stop_fd,
+		.server_fd = options->server_fd,
+		.server_ends = INT64_MAX,
+		.reconnects = reconnects,
 	};
 	sigset_t pipe, before, pending;
 	sigemptyset(&pipe);
@@ -325,6 +378,7 @@ void session_run(struct session *session, const struct vmm *vmm, struct vm *vm,
 	sigpending(&pending);
 	pthread_sigmask(SIG_BLOCK, &pipe, &before);
 	loop(session);
+	session->unserved |= session->exitline.kind != EXITLINE_EXIT && server_is_over(session);
 	if (!sigismember(&pending, SIGPIPE))
 		while (sigtimedwait(&pipe, NULL, &(struct timespec){0}) > 0)
 			;

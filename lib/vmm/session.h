@@ -24,7 +24,8 @@ struct session {
 	enum session_phase phase;
 	int64_t phase_ends;   /* ms on the monotonic clock, INT64_MAX: never */
 	int64_t timeout_ends; /* likewise */
-	bool timed_out, stopped;
+	int64_t server_ends;  /* likewise: until when a new server is waited for */
+	bool timed_out, stopped, unserved;
 
 	struct exitline exitline;
 	struct tail tail;   /* the end of what the guest printed */
@@ -33,8 +34,9 @@ struct session {
 	bool console_over; /* the VMM has closed its end */
 	bool output_gone;  /* nobody reads any more */
 
-	int input_fd, stop_fd; /* as in options, -1 once they are of no more use */
-	char input[1024];      /* not yet given to the guest */
+	int input_fd, stop_fd, server_fd; /* as in options, -1 once they are of no more use */
+	bool reconnects;                  /* the VMM goes on with a new server */
+	char input[1024];                 /* not yet given to the guest */
 	size_t input_length, input_done;
 	char input_last;     /* the last byte given */
 	unsigned escapes;    /* Ctrl-] pressed in a row */
@@ -42,8 +44,9 @@ struct session {
 };
 
 /* Run the loop until the VMM has ended and its output is passed on. Never fails: what happened is
- * in the session. The caller frees it with session_free. */
-void session_run(struct session *session, const struct vmm *vmm, struct vm *vm,
+ * in the session. reconnects: the VMM goes on when a new server takes the place of one that has
+ * ended. The caller frees it with session_free. */
+void session_run(struct session *session, const struct vmm *vmm, struct vm *vm, bool reconnects,
 	const struct run_options *options);
 void session_free(struct session *session);
 #define _cleanup_session_ __attribute__((cleanup(session_free)))

@@ -84,7 +84,9 @@ struct vmm {
 	size_t mmio_drives;    /* how many drives it has room for on virtio-mmio */
 	size_t most_drives;    /* in all: those above mmio_drives make it put all on PCI */
 	bool takes[VM_DRIVE_KINDS];
-	bool pmem_on_pci; /* a pmem drive makes it put all on PCI */
+	bool reconnects
+		[VM_DRIVE_KINDS]; /* goes on when another server takes the first one's place */
+	bool pmem_on_pci;         /* a pmem drive makes it put all on PCI */
 	/* More kernel arguments, for this host and config; may be NULL. */
 	void (*tune)(bool kvm, char *buffer, size_t size);
 	/* Start the machine. -ECANCELED when stop_fd became readable meanwhile; *vm is then, as after
