@@ -166,7 +166,7 @@ const struct vmm vmm_qemu = {
 	.name = "qemu",
 	.program = "qemu-system-x86_64",
 	.install = "install QEMU (Debian: qemu-system-x86)",
-	.arguments = "reboot=t panic=-1 random.trust_cpu=on",
+	.arguments = "reboot=t panic=-1 random.trust_cpu=on swiotlb=noforce",
 #ifdef __x86_64__
 	.tune = qemu_tune,
 #endif

@@ -35,7 +35,7 @@ static struct place place_of(int index)
 	struct place place = {""};
 	if (index >= 0)
 		snprintf(place.text, sizeof place.text,
-			",multifunction=on,addr=%x.%x,vectors=0,disable-legacy=on",
+			",multifunction=on,addr=%x.%x,disable-legacy=on",
 			1U + (unsigned)index / PCI_FUNCTIONS, (unsigned)index % PCI_FUNCTIONS);
 	return place;
 }
@@ -44,7 +44,7 @@ static void add_blk(struct qemu_line *line, const struct vm_drive *drive, int in
 {
 	qemu_line_format(line, "-device",
 		"virtio-blk-%s,drive=%s,serial=%s,werror=report,rerror=report%s",
-		index < 0 ? "device" : "pci", drive->id, drive->id, place_of(index).text);
+		index < 0 ? "device" : "pci,vectors=0", drive->id, drive->id, place_of(index).text);
 }
 
 static int add_file(
@@ -81,7 +81,7 @@ static int add_vhost_user(
 	qemu_line_path(line, "-chardev", value, drive->path);
 	qemu_line_format(line, "-device",
 		"vhost-user-blk%s,chardev=server-%s,num-queues=1,queue-size=256%s",
-		index < 0 ? "" : "-pci", drive->id, place_of(index).text);
+		index < 0 ? "" : "-pci,vectors=0", drive->id, place_of(index).text);
 	return 0;
 }
 
