@@ -23,7 +23,7 @@
 #include "base/cleanup.h"
 #include "vmm/qemu_line.h"
 
-enum { PCI_FUNCTIONS = 8, RECONNECT_SECONDS = 10 };
+enum { PCI_FUNCTIONS = 8, RECONNECT_SECONDS = 5 };
 
 /* Where it is on PCI, as the end of a -device value; "" on virtio-mmio. */
 struct place {

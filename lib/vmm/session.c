@@ -32,7 +32,7 @@ enum {
 	ASKED_MS = 5000,   /* for the guest's command to end and its volume to be unmounted */
 	ORDERED_MS = 3000, /* for the VMM */
 	LINGER_MS = 10000, /* from the init's last line to the VMM's end */
-	AGAIN_MS = 10000,  /* from a server's end to the next one */
+	AGAIN_MS = 5000,   /* from a server's end to the next one */
 	AGAIN_STEP_MS = 200,
 	/* What a pipe or a terminal that reports room is sure to take at once. */
 	WRITE_AT_ONCE = 512,
