@@ -14,7 +14,7 @@ struct build_options {
 	struct string_list layers, binds;
 	const char *parent;
 	uint64_t size;
-	bool dedupe, init, compare_content;
+	bool dedupe, init, compare_content, lazy;
 };
 
 static const struct option_spec options[] = {
@@ -40,6 +40,8 @@ static const struct option_spec options[] = {
 		"with --parent: compare the bytes of all files, whatever their times"),
 	OPTION(FLAG, struct build_options, init, "init", NULL,
 		"put ramet's guest init at /sbin/overlay-init"),
+	OPTION(FLAG, struct build_options, lazy, "lazy", NULL,
+		"copy no content: say where in SOURCE it is, to be served from there"),
 	OPTION(STRING, struct build_options, platform, "platform", "OS/ARCH[/VARIANT]",
 		"which of an image for many (default: this host's)"),
 	OPTION_END,
@@ -77,6 +79,7 @@ static int build(struct invocation *inv, const struct binds *binds, struct ramet
 		.parent = parent.base,
 		.parent_layers = parent.layers,
 		.compare_content = given->compare_content,
+		.lazy = given->lazy,
 		.note = note,
 		.progress = cli_progress_start(&progress, inv),
 		.progress_ctx = &progress,
@@ -98,6 +101,7 @@ static int build(struct invocation *inv, const struct binds *binds, struct ramet
 		.format = wanted.format,
 		.compression = wanted.compression,
 		.below = wanted.parent ? below : NULL,
+		.lazy = given->lazy,
 		.result = &result,
 	};
 	if (inv->json)

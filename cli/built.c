@@ -36,11 +36,21 @@ static void print_layer(const struct cli_built *built)
 	putchar('\n');
 }
 
-void cli_print_built(const struct cli_built *built)
+/* "1.06 GiB -> lazy squashfs of 1.06 GiB: 2.9 MiB metadata, 3.0 MiB tables, no content read, 0.2 s" */
+static void print_lazy(const struct ramet_build_result *result, const char *format, double seconds)
+{
+	char content[32], image[32], metadata[32], tables[32];
+	printf("%s -> lazy %s of %s: %s metadata, %s tables, no content read, %.2f s\n",
+		text_size(result->content_bytes, content), format,
+		text_size(result->image_bytes, image),
+		text_size(result->lazy_metadata_bytes, metadata),
+		text_size(result->lazy_table_bytes, tables), seconds);
+}
+
+static void print_whole(const struct cli_built *built, double seconds)
 {
 	const struct ramet_build_result *result = built->result;
 	char content[32], image[32];
-	double seconds = result->walk_seconds + result->write_seconds + result->sync_seconds;
 	bool plain = strcmp(built->format, "ext4") == 0;
 	text_size(result->content_bytes, content);
 	text_size(plain ? result->bytes_written : result->image_bytes, image);
@@ -57,6 +67,16 @@ void cli_print_built(const struct cli_built *built)
 	if (*result->written_by)
 		printf(" by %s", result->written_by);
 	printf(", %.1f s\n", seconds);
+}
+
+void cli_print_built(const struct cli_built *built)
+{
+	const struct ramet_build_result *result = built->result;
+	double seconds = result->walk_seconds + result->write_seconds + result->sync_seconds;
+	if (built->lazy)
+		print_lazy(result, built->format, seconds);
+	else
+		print_whole(built, seconds);
 	if (built->below)
 		print_layer(built);
 	if (result->omitted_xattrs)
@@ -93,6 +113,11 @@ int cli_print_built_json(const struct cli_built *built, const bool *journal_repl
 	if (built->below && !journal_replayed) {
 		set_number(object, "files_compared", result->files_compared);
 		set_number(object, "files_by_time", result->files_by_time);
+	}
+	if (built->lazy) {
+		set_number(object, "lazy_metadata_bytes", result->lazy_metadata_bytes);
+		set_number(object, "lazy_table_bytes", result->lazy_table_bytes);
+		set_number(object, "lazy_extents", result->lazy_extents);
 	}
 	if (journal_replayed)
 		json_object_set_new(object, "journal_replayed", json_boolean(*journal_replayed));

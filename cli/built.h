@@ -11,6 +11,7 @@ struct cli_built {
 	const char *format;      /* never NULL */
 	const char *compression; /* NULL: the default */
 	const char *below; /* a layer: what it stands on, as a message has it; otherwise NULL */
+	bool lazy;
 	const struct ramet_build_result *result;
 };
 

@@ -96,6 +96,10 @@ struct ramet_build_options {
 	 * exact as the parent keeps it) and the attributes that the parent has is taken for
 	 * unchanged, unless the time is later than two seconds before the parent was made. */
 	bool compare_content;
+	/* Write a lazy image: the metadata of the image, and where in the source's files its content
+	 * is. No content is read; those files have to stay as they are, for they are the image. It is
+	 * served to VMs (ramet-attach(1)). Sources are folders alone, and content is not compressed. */
+	bool lazy;
 	/* Told what a user should know, one sentence at a time: what a source was taken for, what was
 	 * skipped. May be NULL. */
 	void (*note)(void *ctx, const char *sentence);
@@ -120,6 +124,10 @@ struct ramet_build_result {
 	uint64_t files_by_time;  /* ... and those taken for unchanged by their time */
 	char digest[72]; /* of the image file: "sha256:" and 64 hexadecimal digits. "" for one with
 			    more than a GiB of holes; ramet_verify() makes up for it */
+	/* Of a lazy image, whose image_bytes are those of the image that it describes, and whose
+	 * bytes_written those of the lazy file: the image's metadata, the tables that say where
+	 * content is, and how many runs of bytes these tell apart. */
+	uint64_t lazy_metadata_bytes, lazy_table_bytes, lazy_extents;
 };
 
 /*

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "api/build.h"
+#include "api/build_lazy.h"
 #include "api/delta.h"
 #include "api/publish.h"
 #include "api/sources.h"
@@ -32,6 +33,7 @@ struct build {
 	struct ramet_build_result *result;
 	const struct image_format *format;
 	struct outfile output;
+	int spool;                       /* of a lazy image */
 	VECTOR(struct source *) sources; /* each lies on the one before */
 	struct tree *tree;
 	struct stat folder; /* the output's */
@@ -44,6 +46,7 @@ struct build {
 static void build_release(struct build *build)
 {
 	outfile_close(&build->output);
+	cleanup_close(&build->spool);
 	tree_free(build->tree);
 	for (size_t i = 0; i < build->sources.count; i++)
 		source_close(build->sources.items[i]);
@@ -184,7 +187,10 @@ static int write_image(struct build *build, struct ramet_error *err)
 		.progress_ctx = build->reports->progress_ctx,
 	};
 	struct image_figures figures;
-	int r = build->format->write(build->tree, build->output.fd, &image, &figures, err);
+	int r = options->lazy ? build_lazy_write(build->format, build->tree, &image, build->spool,
+					build->output.fd, &figures, build->result, err)
+			      : build->format->write(
+					build->tree, build->output.fd, &image, &figures, err);
 	if (r < 0)
 		return error_prefix(err, r, "cannot build %s", options->output);
 	build->result->bytes_read = figures.bytes_read;
@@ -201,7 +207,11 @@ static int publish(struct build *build, struct ramet_error *err)
 		const struct ramet_progress progress = {"sync", 0, 0};
 		options->progress(options->progress_ctx, &progress);
 	}
-	return publish_image(&build->output, build->result, err);
+	int r = publish_image(&build->output, build->result, err);
+	if (r == 0 && options->lazy)
+		build->result->bytes_written = build->result->lazy_metadata_bytes +
+					       build->result->lazy_table_bytes;
+	return r;
 }
 
 /* What counts from here on is the layer. */
@@ -249,9 +259,9 @@ static int make_image(void *ctx, const struct work_reports *reports, struct rame
 static int run_work(struct build *build, struct ramet_error *err)
 {
 	const struct ramet_build_options *options = build->options;
-	int fds[RAMET_CHAIN_MAX + 1] = {build->output.fd};
+	int fds[RAMET_CHAIN_MAX + 2] = {build->output.fd, build->spool};
 	for (size_t i = 0; i < build->delta.chain.count; i++)
-		fds[i + 1] = build->delta.chain.items[i].fd;
+		fds[i + 2] = build->delta.chain.items[i].fd;
 	VECTOR(const char *) folders = {0};
 	for (size_t i = 0; i < options->bind_count; i++) {
 		const char **folder = vector_push(&folders);
@@ -268,7 +278,7 @@ static int run_work(struct build *build, struct ramet_error *err)
 		.hostile = build->delta.wanted,
 		.what = options->parent,
 		.fds = fds,
-		.fd_count = build->delta.chain.count + 1,
+		.fd_count = build->delta.chain.count + 2,
 		.folders = folders.items,
 		.folder_count = folders.count,
 		.reports = {options->progress, options->progress_ctx, options->note,
@@ -285,11 +295,21 @@ static int run_work(struct build *build, struct ramet_error *err)
 	return r;
 }
 
+static int prepare_lazy(struct build *build, struct ramet_error *err)
+{
+	int r = build_lazy_check(build->options, err);
+	if (r == 0)
+		r = build->spool = build_lazy_spool(err);
+	return r < 0 ? r : 0;
+}
+
 static int build_run(struct build *build, struct ramet_error *err)
 {
 	struct ramet_build_result *result = build->result;
 	double start = clock_seconds();
 	int r = choose_format(build, err);
+	if (r == 0 && build->options->lazy)
+		r = prepare_lazy(build, err);
 	if (r == 0)
 		r = outfile_open(&build->output, build->options->output, err);
 	if (r == 0 && fstat(build->output.dirfd, &build->folder) < 0)
@@ -322,7 +342,8 @@ static int note_image(struct build *build, struct ramet_error *err)
 		.process = build->process.data,
 		.digest = build->result->digest,
 		.parents = parents,
-		.parent_count = chain->count};
+		.parent_count = chain->count,
+		.lazy = build->options->lazy};
 	return store_image_add(build->store, build->options->output, &facts, err);
 }
 
@@ -336,8 +357,11 @@ int build_image(struct ramet_store *store, const struct ramet_build_options *opt
 	struct ramet_build_result *result, struct build_told *told, struct ramet_error *err)
 {
 	*result = (struct ramet_build_result){0};
-	__attribute__((cleanup(build_release))) struct build build = {
-		.store = store, .options = options, .result = result, .output = OUTFILE_NONE};
+	__attribute__((cleanup(build_release))) struct build build = {.store = store,
+		.options = options,
+		.result = result,
+		.output = OUTFILE_NONE,
+		.spool = -1};
 	int r = build_run(&build, err);
 	if (r == 0 && store)
 		r = note_image(&build, err);

@@ -128,9 +128,10 @@ static int write_other(
 	struct squashfs_writer *writer, struct tree_node *node, struct ramet_error *err)
 {
 	bool is_file = S_ISREG(node->mode);
-	sqfs_inode_generic_t *inode = is_file               ? squashfs_kept_inode(writer, node)
-				      : S_ISLNK(node->mode) ? make_link(node)
-							    : make_special(node);
+	sqfs_inode_generic_t *inode = is_file && writer->plain ? squashfs_plain_inode(writer, node)
+				      : is_file                ? squashfs_kept_inode(writer, node)
+				      : S_ISLNK(node->mode)    ? make_link(node)
+							       : make_special(node);
 	if (!inode)
 		return error_memory(err);
 	uint32_t index;

@@ -23,6 +23,7 @@
 #include "base/cleanup.h"
 #include "image/compression.h"
 #include "image/formats.h"
+#include "image/layout.h"
 #include "source/content.h"
 
 #define BLOCK_SIZE   SQUASHFS_BLOCK
@@ -98,6 +99,8 @@ static int make_parts(struct squashfs_writer *writer)
 		!writer->inode_table || !writer->directories || !writer->buffer || !writer->tail ||
 		!writer->pending)
 		return SQFS_ERROR_ALLOC;
+	if (writer->plain)
+		return 0;
 	int r = squashfs_tails_init(writer);
 	if (r != 0)
 		return r;
@@ -313,6 +316,8 @@ static int write_tables(struct squashfs_writer *writer)
 static int end(struct squashfs_writer *writer, struct ramet_error *err)
 {
 	int r = write_tables(writer);
+	if (writer->plain)
+		writer->super.flags |= SQFS_FLAG_UNCOMPRESSED_DATA;
 	writer->super.inode_count = (uint32_t)writer->tree->inodes;
 	writer->super.bytes_used = writer->file.size;
 	if (r == 0)
@@ -321,6 +326,8 @@ static int end(struct squashfs_writer *writer, struct ramet_error *err)
 	if (r == 0)
 		r = writer->file.base.truncate(&writer->file.base, padded);
 	writer->figures->image_bytes = padded;
+	if (writer->layout)
+		writer->layout->image_bytes = padded;
 	return r == 0 ? 0 : squashfs_failed(writer, r, "write the image's tables", err);
 }
 
@@ -356,6 +363,7 @@ static void release(struct squashfs_writer *writer)
 	free(writer->pending);
 	arena_free(&writer->kept);
 	vector_free(&writer->files);
+	vector_free(&writer->lists);
 	free(writer->buffer);
 	free(writer->tail);
 }
@@ -375,6 +383,8 @@ int squashfs_write(struct tree *tree, int fd, const struct image_options *option
 	__attribute__((cleanup(release))) struct squashfs_writer writer = {
 		.tree = tree,
 		.figures = figures,
+		.plain = options->plain,
+		.layout = options->layout,
 		.meter = {.report = options->progress,
 			.ctx = options->progress_ctx,
 			.step = "write"},
@@ -382,7 +392,7 @@ int squashfs_write(struct tree *tree, int fd, const struct image_options *option
 	squashfs_file_init(&writer.file, fd, 0);
 	int r = begin(&writer, options->compression, err);
 	if (r == 0)
-		r = write_content(&writer, err);
+		r = writer.plain ? squashfs_write_plain(&writer, err) : write_content(&writer, err);
 	if (r == 0)
 		r = squashfs_write_inodes(&writer, err);
 	return r < 0 ? r : end(&writer, err);

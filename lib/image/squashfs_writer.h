@@ -105,6 +105,9 @@ struct squashfs_writer {
 	size_t tail_used;
 	struct squashfs_pending *pending; /* SQUASHFS_PENDING of them */
 	size_t pending_count;
+	bool plain;            /* content as it is (squashfs_plain.c) */
+	struct layout *layout; /* NULL: it is written */
+	VECTOR(const struct squashfs_plain_list *) lists;
 	/* Where the content of regular files is. A node's place says it until the inode is written,
 	 * when place becomes the inode's reference. */
 	struct arena kept;
@@ -130,6 +133,12 @@ void squashfs_tails_free(struct squashfs_tails *tails);
 int squashfs_keep_pending(struct squashfs_writer *writer, struct ramet_error *err);
 /* The inode of a regular file as libsquashfs had it; sqfs_free() it. NULL without memory. */
 sqfs_inode_generic_t *squashfs_kept_inode(
+	const struct squashfs_writer *writer, const struct tree_node *node);
+
+/* Content as it is, or its layout: instead of all that has to do with tails and what is kept. */
+int squashfs_write_plain(struct squashfs_writer *writer, struct ramet_error *err);
+/* As squashfs_kept_inode. */
+sqfs_inode_generic_t *squashfs_plain_inode(
 	const struct squashfs_writer *writer, const struct tree_node *node);
 
 /* Write the places of all inodes in the order of their numbers. */

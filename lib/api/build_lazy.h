@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An image that is laid out instead of written: `ramet build --lazy`. */
+#ifndef API_BUILD_LAZY_H
+#define API_BUILD_LAZY_H
+
+#include "image/image.h"
+
+struct tree;
+
+/* -EINVAL, with what to leave away, when an option cannot go with lazy. */
+int build_lazy_check(const struct ramet_build_options *options, struct ramet_error *err);
+/* Where the image's metadata are put down before they are packed: a nameless file in memory. The
+ * caller closes it. */
+int build_lazy_spool(struct ramet_error *err);
+/* Lay the tree out in the spool, and write the lazy file into out, both empty. Fills figures and what
+ * the result says of lazy images. Errors: those of image_format.write and lazy_write. */
+int build_lazy_write(const struct image_format *format, struct tree *tree,
+	const struct image_options *options, int spool, int out, struct image_figures *figures,
+	struct ramet_build_result *result, struct ramet_error *err);
+
+#endif
