@@ -24,7 +24,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 
-enum { DEPTH = 128, WORKERS = 16, EXTENTS = 16 };
+enum { DEPTH = 128, WORKERS = 16, EXTENTS = 16, QUIET = 4 };
 
 static void requests_init(struct requests *list)
 {
@@ -50,11 +50,28 @@ static struct block_request *requests_take(struct requests *list)
 
 static void finish(struct engine *engine, struct block_request *request)
 {
+	if (engine->submitting) {
+		requests_add(&engine->finished, request);
+		return;
+	}
 	engine->under_way--;
 	engine->ahead -= request->ahead;
 	if (engine->trace && request->ahead && request->failed == 0)
 		block_trace_ahead(engine->trace, request->offset, request->length);
 	request->done(request, request->failed);
+}
+
+/* Those that finish meanwhile wait for the next turn: a chain of requests, each submitted by the end
+ * of the one before, must not keep the caller here. */
+static void tell_finished(struct engine *engine)
+{
+	struct block_request *request = engine->finished.first;
+	requests_init(&engine->finished);
+	while (request) {
+		struct block_request *next = request->next;
+		finish(engine, request);
+		request = next;
+	}
 }
 
 static void flush_work(struct work *work)
@@ -109,32 +126,81 @@ static void fill_zeros(const struct block_request *request, uint64_t at, uint64_
 	}
 }
 
-/* Begin one extent of a request. false: there is no move left, and nothing was begun. */
-static bool begin_extent(
+/* The bytes of an extent have been read, or never will be. */
+static void put(
 	struct engine *engine, struct block_request *request, const struct block_extent *extent)
 {
-	if (extent->kind == BLOCK_ZERO) {
-		fill_zeros(request, request->mapped, extent->length);
-		request->mapped += extent->length;
-		return true;
-	}
+	int r = extent->held ? engine->device->ops->put(engine->device, extent) : 0;
+	if (r < 0)
+		request->failed = r;
+}
+
+static bool start_data(
+	struct engine *engine, struct block_request *request, const struct block_extent *extent)
+{
 	struct move *move = move_take(engine, request);
 	if (!move)
 		return false;
 	move->extent = *extent;
-	if (extent->kind == BLOCK_DATA && request->operation != BLOCK_DISCARD) {
-		int r = move_set_vector(move, request->mapped, extent->length);
-		request->mapped += extent->length;
-		if (r < 0) {
-			request->failed = r;
-			if (extent->held)
-				engine->device->ops->put(engine->device, extent);
-			move_give(move);
-			return true;
-		}
+	int r = move_set_vector(move, request->mapped, extent->length);
+	request->mapped += extent->length;
+	if (r < 0) {
+		put(engine, request, extent);
+		request->failed = r;
+		move_give(move);
+	} else {
+		move_start(move);
 	}
+	return true;
+}
+
+static bool begin_data(
+	struct engine *engine, struct block_request *request, struct block_extent *extent)
+{
+	uint64_t bytes = request->operation == BLOCK_READ ? quick_read(engine, request, extent) : 0;
+	request->mapped += bytes;
+	extent->offset += bytes;
+	extent->length -= bytes;
+	if (!extent->length) {
+		put(engine, request, extent);
+		return true;
+	}
+	if (start_data(engine, request, extent))
+		return true;
+	/* What was read of it counts, so it is not just let go of. */
+	if (bytes) {
+		put(engine, request, extent);
+		extent->held = false;
+	}
+	return false;
+}
+
+/* A wait, or a discard: a worker's. */
+static bool begin_work(
+	struct engine *engine, struct block_request *request, const struct block_extent *extent)
+{
+	struct move *move = move_take(engine, request);
+	if (!move)
+		return false;
+	move->extent = *extent;
 	move_start(move);
 	return true;
+}
+
+/* Begin one extent of a request. false: there is no move left, and what is left of it was not begun. */
+static bool begin_extent(
+	struct engine *engine, struct block_request *request, struct block_extent *extent)
+{
+	switch (extent->kind) {
+	case BLOCK_ZERO:
+		fill_zeros(request, request->mapped, extent->length);
+		request->mapped += extent->length;
+		return true;
+	case BLOCK_DATA:
+		return begin_data(engine, request, extent);
+	default:
+		return begin_work(engine, request, extent);
+	}
 }
 
 /* What was mapped but not begun lets go of its files. */
@@ -188,7 +254,7 @@ static bool discard_all(struct engine *engine, struct block_request *request)
 	}
 	const struct block_extent all = {
 		.kind = BLOCK_DATA, .fd = -1, .offset = request->offset, .length = request->length};
-	if (!begin_extent(engine, request, &all)) {
+	if (!begin_work(engine, request, &all)) {
 		starve(engine, request);
 		return false;
 	}
@@ -260,11 +326,8 @@ static void move_end(struct move *move, int64_t result)
 		move_start(move);
 		return;
 	}
-	if (move->extent.held && move->extent.kind == BLOCK_DATA) {
-		int r = engine->device->ops->put(engine->device, &move->extent);
-		if (r < 0)
-			request->failed = r;
-	}
+	if (move->extent.kind == BLOCK_DATA)
+		put(engine, request, &move->extent);
 	move_give(move);
 	advance(engine, request);
 	feed_starved(engine);
@@ -299,7 +362,9 @@ void engine_submit(struct engine *engine, struct block_request *request)
 		requests_add(&engine->to_flush, request);
 		flush_begin(engine);
 	} else {
+		engine->submitting = request->failed == 0;
 		advance(engine, request);
+		engine->submitting = false;
 	}
 }
 
@@ -315,25 +380,46 @@ static void take_back(struct engine *engine)
 	}
 }
 
-void engine_run(struct engine *engine)
+static void run_ring(struct engine *engine)
 {
-	uint64_t ignored;
-	if (read(engine->fd, &ignored, sizeof ignored) < 0 && errno != EAGAIN)
-		return;
-	take_back(engine);
-	if (!engine->ring)
-		return;
-	ring_submit(engine->ring);
 	void *owner;
 	int64_t result;
+	ring_submit(engine->ring);
 	while (ring_next(engine->ring, &owner, &result))
 		move_end(owner, result);
 	ring_submit(engine->ring);
 }
 
+/*
+ * A caller that waits for other fds too wakes up often though nothing has ended here, so the eventfd
+ * is read only when something has; and before that is taken, or the signal of what comes meanwhile
+ * would be lost. A signal that stays costs the caller some turns for nothing.
+ */
+static void quieten(struct engine *engine)
+{
+	uint64_t ignored;
+	bool some = workers_any(engine->workers) || (engine->ring && ring_any(engine->ring));
+	if (!some && (!engine->slept || ++engine->quiet < QUIET))
+		return;
+	engine->slept = false;
+	engine->quiet = 0;
+	ssize_t n = read(engine->fd, &ignored, sizeof ignored);
+	(void)n;
+}
+
+void engine_run(struct engine *engine)
+{
+	quieten(engine);
+	take_back(engine);
+	tell_finished(engine);
+	if (engine->ring)
+		run_ring(engine);
+}
+
 bool engine_sleep(struct engine *engine)
 {
-	return !engine->ring || ring_sleep(engine->ring);
+	engine->slept = true;
+	return !engine->finished.first && (!engine->ring || ring_sleep(engine->ring));
 }
 
 int engine_fd(const struct engine *engine)
@@ -380,7 +466,9 @@ static int prepare(
 		engine->moves[i].next = engine->free;
 		engine->free = &engine->moves[i];
 	}
+	engine->quick = !options->no_quick;
 	requests_init(&engine->starved);
+	requests_init(&engine->finished);
 	requests_init(&engine->flushing);
 	requests_init(&engine->to_flush);
 	engine->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

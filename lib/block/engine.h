@@ -2,7 +2,8 @@
 /*
  * The engine: moves bytes between a block device's places and the memory of those who ask. Requests
  * are many at once and end in any order. Data go by io_uring where the kernel lets us have one, and
- * by threads otherwise; what blocks (opening files, flushing, giving space back) is always a thread's.
+ * by threads otherwise; what is in the page cache is read on the spot; what blocks (opening files,
+ * flushing, giving space back) is always a thread's.
  *
  * An engine belongs to one thread: it calls everything below, and every done() is called in it. A loop
  * around an engine waits for engine_fd() beside its own fds:
@@ -53,6 +54,7 @@ struct engine_options {
 	unsigned depth;            /* moves of bytes at once; 0: 128 */
 	unsigned workers;          /* threads at most; 0: 16 */
 	bool no_ring;              /* never io_uring */
+	bool no_quick;             /* what is cached is not read on the spot either */
 	struct block_trace *trace; /* is told of each read; borrowed, may be NULL */
 };
 
@@ -65,7 +67,8 @@ int engine_new(struct block_device *device, const struct engine_options *options
 void engine_free(struct engine *engine);
 
 /* Take a request. What cannot be (beyond the end, a write to what is read-only) is done at once, with
- * -EINVAL, -ENOSPC (a write beyond the end, as a disk says it) or -EROFS. */
+ * -EINVAL, -ENOSPC (a write beyond the end, as a disk says it) or -EROFS; everything else in
+ * engine_run, not before this returns. */
 void engine_submit(struct engine *engine, struct block_request *request);
 /* Hand to the kernel what was submitted, and finish what has ended. Never blocks. */
 void engine_run(struct engine *engine);

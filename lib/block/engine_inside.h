@@ -31,7 +31,13 @@ struct engine {
 	struct ring *ring; /* NULL: threads */
 	struct workers *workers;
 	struct move *moves, *free;
-	struct requests starved; /* want a move */
+	struct requests starved;  /* want a move */
+	struct requests finished; /* in engine_submit, to be told of in engine_run */
+	bool submitting;
+	bool quick;             /* reads may be tried on the spot */
+	unsigned misses, pause; /* of such tries in a row; reads for which none is made */
+	bool slept;             /* its fd may have been signalled... */
+	unsigned quiet;         /* ...though nothing had ended, so often in a row */
 	struct requests flushing, to_flush;
 	struct work flush;
 	int flush_result;
@@ -47,9 +53,18 @@ struct move *move_take(struct engine *engine, struct block_request *request);
 void move_give(struct move *move);
 /* Its memory: the length bytes of the request's from offset at on. -ENOMEM. */
 int move_set_vector(struct move *move, uint64_t at, uint64_t length);
+/* The length bytes of the request's memory from offset at on, in at most most pieces. Answers how many;
+ * 0: they are more. */
+unsigned request_pieces(const struct block_request *request, uint64_t at, uint64_t length,
+	struct iovec *pieces, unsigned most);
 /* So many bytes have been moved: what is left of the extent and the memory. */
 void move_skip(struct move *move, uint64_t bytes);
 /* Hand it to the ring, or to a worker. */
 void move_start(struct move *move);
+
+/* Read what the kernel has in its cache of an extent, which is where request->mapped is. Answers how
+ * many bytes. */
+uint64_t quick_read(struct engine *engine, const struct block_request *request,
+	const struct block_extent *extent);
 
 #endif

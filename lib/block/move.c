@@ -27,14 +27,51 @@ void move_give(struct move *move)
 	engine->free = move;
 }
 
+/* Where in the request's memory byte at is: the piece, and at becomes the offset in it. */
+static unsigned piece_at(const struct block_request *request, uint64_t *at)
+{
+	unsigned first = 0;
+	for (; *at >= request->vector[first].iov_len; first++)
+		*at -= request->vector[first].iov_len;
+	return first;
+}
+
+static unsigned pieces_of(const struct iovec *first, uint64_t bytes)
+{
+	unsigned count = 0;
+	for (uint64_t seen = 0; seen < bytes; count++)
+		seen += first[count].iov_len;
+	return count;
+}
+
+/* count pieces from first on, without the first skip bytes, length in all. */
+static void copy_pieces(struct iovec *pieces, const struct iovec *first, unsigned count,
+	uint64_t skip, uint64_t length)
+{
+	memcpy(pieces, first, count * sizeof *pieces);
+	pieces[0].iov_base = (char *)pieces[0].iov_base + skip;
+	pieces[0].iov_len -= skip;
+	for (unsigned i = 0; i + 1 < count; i++)
+		length -= pieces[i].iov_len;
+	pieces[count - 1].iov_len = length;
+}
+
+unsigned request_pieces(const struct block_request *request, uint64_t at, uint64_t length,
+	struct iovec *pieces, unsigned most)
+{
+	const struct iovec *first = request->vector + piece_at(request, &at);
+	unsigned count = pieces_of(first, at + length);
+	if (count > most)
+		return 0;
+	copy_pieces(pieces, first, count, at, length);
+	return count;
+}
+
 int move_set_vector(struct move *move, uint64_t at, uint64_t length)
 {
 	const struct block_request *request = move->request;
-	unsigned first = 0, count = 0;
-	for (; at >= request->vector[first].iov_len; first++)
-		at -= request->vector[first].iov_len;
-	for (uint64_t seen = 0; seen < at + length; count++)
-		seen += request->vector[first + count].iov_len;
+	const struct iovec *first = request->vector + piece_at(request, &at);
+	unsigned count = pieces_of(first, at + length);
 	move->vector = move->small;
 	if (count > SMALL_VECTOR) {
 		move->allocated = malloc(count * sizeof(struct iovec));
@@ -43,13 +80,7 @@ int move_set_vector(struct move *move, uint64_t at, uint64_t length)
 		move->vector = move->allocated;
 	}
 	move->count = count;
-	memcpy(move->vector, request->vector + first, count * sizeof(struct iovec));
-	move->vector[0].iov_base = (char *)move->vector[0].iov_base + at;
-	move->vector[0].iov_len -= at;
-	uint64_t total = 0;
-	for (unsigned i = 0; i < count; i++)
-		total += move->vector[i].iov_len;
-	move->vector[count - 1].iov_len -= total - length;
+	copy_pieces(move->vector, first, count, at, length);
 	return 0;
 }
 

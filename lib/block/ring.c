@@ -82,6 +82,11 @@ bool ring_next(struct ring *ring, void **owner, int64_t *result)
 	return true;
 }
 
+bool ring_any(const struct ring *ring)
+{
+	return io_uring_cq_ready(&ring->uring) != 0;
+}
+
 bool ring_sleep(struct ring *ring)
 {
 	io_uring_cq_eventfd_toggle(&ring->uring, true);

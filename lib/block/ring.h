@@ -26,6 +26,8 @@ void ring_add(struct ring *ring, const struct ring_transfer *transfer);
 void ring_submit(struct ring *ring);
 /* A transfer that has ended, until none is left; the eventfd is quiet from then on. */
 bool ring_next(struct ring *ring, void **owner, int64_t *result);
+/* Whether a transfer has ended that was not taken yet. */
+bool ring_any(const struct ring *ring);
 /* The eventfd tells of ends again; false when there is one to take already. */
 bool ring_sleep(struct ring *ring);
 void ring_free(struct ring *ring); /* NULL is fine */

@@ -132,6 +132,14 @@ void workers_add(struct workers *workers, struct work *work)
 	notify(workers);
 }
 
+bool workers_any(struct workers *workers)
+{
+	pthread_mutex_lock(&workers->lock);
+	bool any = workers->back.first;
+	pthread_mutex_unlock(&workers->lock);
+	return any;
+}
+
 struct work *workers_take(struct workers *workers)
 {
 	pthread_mutex_lock(&workers->lock);

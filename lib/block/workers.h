@@ -3,6 +3,8 @@
 #ifndef BLOCK_WORKERS_H
 #define BLOCK_WORKERS_H
 
+#include <stdbool.h>
+
 /* A piece of work. Belongs to the caller, and stays where it is until it has come back. */
 struct work {
 	void (*run)(struct work *work); /* in a thread of the pool */
@@ -16,6 +18,8 @@ int workers_new(unsigned most, int eventfd, struct workers **workers);
 /* Work is begun in the order in which it came; a pool without a free thread keeps it. When not even
  * one thread can be started it is done on the spot. */
 void workers_add(struct workers *workers, struct work *work);
+/* Whether work has come back that was not taken yet. */
+bool workers_any(struct workers *workers);
 /* All that has come back since the last call, in a list, the oldest first; NULL for none. */
 struct work *workers_take(struct workers *workers);
 /* Waits for the work that is being done; what has not begun is dropped. NULL is fine. */

@@ -15,8 +15,10 @@
 #include "base/cleanup.h"
 #include "export/nbd_inside.h"
 
-#define BATCH  16 /* requests taken in one turn */
-#define PIECES 64 /* of memory sent by one call */
+#define BATCH 16 /* requests taken in one turn... */
+#define BATCH_BYTES \
+	((size_t)128 << 10) /* ...with so much memory: it stays in the processor's cache */
+#define PIECES 64           /* of memory sent by one call */
 
 /* It is read from while there is room for what comes. */
 static void watch(struct nbd_connection *c)
@@ -116,8 +118,9 @@ static bool settle_input(struct nbd_connection *c)
 void nbd_connection_advance(struct nbd_connection *c)
 {
 	int r = 0;
+	size_t enough = c->memory + BATCH_BYTES;
 	c->more = c->hungry = false;
-	for (unsigned i = 0; i < BATCH && !c->dead && !c->ending; i++) {
+	for (unsigned i = 0; i < BATCH && c->memory < enough && !c->dead && !c->ending; i++) {
 		r = settle_input(c) ? c->consume(c) : 0;
 		if (r <= 0)
 			break;

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -18,7 +17,7 @@
 #define REQUESTS 64
 #define MOST     20000 /* bytes of one request */
 
-/* A device over a memfd: sectors are data, zeros, or data to be waited for the first time. */
+/* A device over a file: sectors are data, zeros, or data to be waited for the first time. */
 struct patchwork {
 	struct block_device device;
 	int fd;
@@ -118,7 +117,10 @@ static uint8_t model[SIZE];
 static void patchwork_make(struct patchwork *p)
 {
 	*p = (struct patchwork){.device = {.ops = &patchwork_ops, .size = SIZE}};
-	p->fd = memfd_create("patchwork", MFD_CLOEXEC);
+	/* Not in memory: tmpfs has no reads that do not wait. */
+	char path[] = "/var/tmp/ramet-engine-XXXXXX";
+	p->fd = mkstemp(path);
+	REQUIRE(p->fd >= 0 && unlink(path) == 0);
 	for (uint64_t i = 0; i < SIZE; i++)
 		model[i] = (uint8_t)rand();
 	REQUIRE(write(p->fd, model, SIZE) == (ssize_t)SIZE);
@@ -175,13 +177,14 @@ static void ask(struct engine *engine, struct asked *asked, enum block_operation
 
 static struct asked asked[REQUESTS];
 
-static void reads_are_the_model(bool no_ring)
+static void reads_are_the_model(bool no_ring, bool no_quick)
 {
 	struct patchwork p;
 	struct engine *engine;
 	struct ramet_error err = {0};
 	patchwork_make(&p);
-	const struct engine_options options = {.depth = 7, .workers = 3, .no_ring = no_ring};
+	const struct engine_options options = {
+		.depth = 7, .workers = 3, .no_ring = no_ring, .no_quick = no_quick};
 	REQUIRE(engine_new(&p.device, &options, &engine, &err) == 0);
 	bool same = true;
 	for (int round = 0; round < 40; round++) {
@@ -259,13 +262,14 @@ static void flushes_are_shared(void)
 	close(p.fd);
 }
 
-static void failures_reach_their_requests(bool no_ring)
+static void failures_reach_their_requests(bool no_ring, bool no_quick)
 {
 	struct patchwork p;
 	struct engine *engine;
 	struct ramet_error err = {0};
 	patchwork_make(&p);
-	const struct engine_options options = {.depth = 4, .no_ring = no_ring};
+	const struct engine_options options = {
+		.depth = 4, .no_ring = no_ring, .no_quick = no_quick};
 	REQUIRE(engine_new(&p.device, &options, &engine, &err) == 0);
 	ask(engine, &asked[0], BLOCK_READ, SIZE - 10, 11);
 	CHECK_EQ(asked[0].result, -EINVAL);
@@ -342,13 +346,20 @@ static void seed(void)
 static void reads_by_ring(void)
 {
 	seed();
-	reads_are_the_model(false);
+	reads_are_the_model(false, true);
 }
 
 static void reads_by_threads(void)
 {
 	seed();
-	reads_are_the_model(true);
+	reads_are_the_model(true, true);
+}
+
+static void reads_from_the_cache(void)
+{
+	seed();
+	reads_are_the_model(false, false);
+	reads_are_the_model(true, false);
 }
 
 static void writes_by_ring(void)
@@ -366,20 +377,76 @@ static void writes_by_threads(void)
 static void failures_by_ring(void)
 {
 	seed();
-	failures_reach_their_requests(false);
+	failures_reach_their_requests(false, true);
 }
 
 static void failures_by_threads(void)
 {
 	seed();
-	failures_reach_their_requests(true);
+	failures_reach_their_requests(true, true);
+}
+
+static void failures_from_the_cache(void)
+{
+	seed();
+	failures_reach_their_requests(false, false);
+	failures_reach_their_requests(true, false);
+}
+
+/* Each end asks for more, also from the cache: neither the stack nor one turn is what bounds them. */
+struct chained {
+	struct asked asked;
+	struct engine *engine;
+	unsigned left;
+	bool inside;
+};
+
+static void ask_on(struct block_request *request, int result)
+{
+	struct chained *chained = (struct chained *)request;
+	CHECK(!chained->inside && result == 0);
+	chained->inside = true;
+	if (chained->left--)
+		engine_submit(chained->engine, request);
+	else
+		chained->asked.done = true;
+	chained->inside = false;
+}
+
+static void ends_come_later(void)
+{
+	seed();
+	struct patchwork p;
+	struct ramet_error err = {0};
+	struct chained chained = {.left = 100000, .asked.memory = asked[0].memory};
+	patchwork_make(&p);
+	all_data(&p);
+	REQUIRE(engine_new(&p.device, &(struct engine_options){0}, &chained.engine, &err) == 0);
+	chained.asked.vector[0] = (struct iovec){chained.asked.memory, SECTOR};
+	chained.asked.request = (struct block_request){.operation = BLOCK_READ,
+		.length = SECTOR,
+		.vector = chained.asked.vector,
+		.vector_count = 1,
+		.done = ask_on};
+	chained.inside = true;
+	engine_submit(chained.engine, &chained.asked.request);
+	chained.inside = false;
+	CHECK(!chained.asked.done);
+	engine_drain(chained.engine);
+	CHECK(chained.asked.done);
+	engine_free(chained.engine);
+	close(p.fd);
 }
 
 TEST_MAIN({"reads answer what the device has, by io_uring", reads_by_ring},
 	{"reads answer what the device has, by threads", reads_by_threads},
+	{"reads answer what the device has, from the page cache", reads_from_the_cache},
 	{"what was written and discarded stays so, by io_uring", writes_by_ring},
 	{"what was written and discarded stays so, by threads", writes_by_threads},
 	{"flushes that come together are one", flushes_are_shared},
 	{"a failure reaches the request that it is of, by io_uring", failures_by_ring},
 	{"a failure reaches the request that it is of, by threads", failures_by_threads},
+	{"a failure reaches the request that it is of, from the page cache",
+		failures_from_the_cache},
+	{"no request ends before it was taken, however long the chain", ends_come_later},
 	{"a file is a device", a_file_is_a_device})

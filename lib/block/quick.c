@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is in the page cache is read on the spot: a move of it would take a turn through the ring, or
+ * through another thread, to do the same copy. RWF_NOWAIT answers at once with what is there. Where
+ * that fails again and again (a cold file, a file system that has no such thing) tries become rare.
+ */
+#include <sys/uio.h>
+
+#include "block/engine_inside.h"
+
+enum { MISSES = 4, PAUSE = 64 };
+
+/* More than that at once would keep others waiting. */
+#define QUICK_BYTES ((uint64_t)1 << 20)
+
+static void miss(struct engine *engine)
+{
+	if (++engine->misses < MISSES)
+		return;
+	engine->misses = 0;
+	engine->pause = PAUSE;
+}
+
+uint64_t quick_read(struct engine *engine, const struct block_request *request,
+	const struct block_extent *extent)
+{
+	struct iovec pieces[SMALL_VECTOR];
+	if (!engine->quick || extent->length > QUICK_BYTES)
+		return 0;
+	if (engine->pause) {
+		engine->pause--;
+		return 0;
+	}
+	unsigned count = request_pieces(
+		request, request->mapped, extent->length, pieces, SMALL_VECTOR);
+	if (!count)
+		return 0;
+	ssize_t n = preadv2(extent->fd, pieces, (int)count, (off_t)extent->offset, RWF_NOWAIT);
+	if (n <= 0) {
+		miss(engine);
+		return 0;
+	}
+	engine->misses = 0;
+	return (uint64_t)n;
+}
