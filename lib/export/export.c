@@ -4,6 +4,7 @@
 #include <string.h>
 
 const struct export_ops *const exports[] = {
+	&export_vhost_user_blk,
 	&export_nbd,
 	&export_fuse,
 	NULL,

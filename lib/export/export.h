@@ -73,6 +73,7 @@ struct export
 /* Each in its own file. */
 extern const struct export_ops export_nbd;
 extern const struct export_ops export_fuse;
+extern const struct export_ops export_vhost_user_blk;
 /* The table, ended by NULL. */
 extern const struct export_ops *const exports[];
 /* By name, or NULL. */

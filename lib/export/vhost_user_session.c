@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection of a frontend. Its messages are handled one after another; while one waits for
+ * requests to end nothing new is taken from the queues and no message is read. A connection that ended,
+ * or was ended because of what came through it, stays until its last request has ended, for requests
+ * have the guest's memory.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "export/vhost_user_inside.h"
+
+void vhost_session_end(struct vhost_session *session, const char *why)
+{
+	if (session->ended)
+		return;
+	if (why)
+		vhost_note(session->export, "the connection of a VMM was ended: %s", why);
+	session->ended = true;
+	session->waiting = false;
+	loop_remove(session->export->loop, &session->socket);
+	vhost_close_fds(session);
+	cleanup_close(&session->socket.fd);
+	session->socket.fd = -1;
+	for (unsigned i = 0; i < VHOST_QUEUES; i++)
+		if (session->queues[i].live)
+			loop_remove(session->export->loop, &session->queues[i].kick);
+}
+
+static bool is_quiet(const struct vhost_session *session)
+{
+	return session->ended || session->waiting || session->export->stopped;
+}
+
+static void publish(struct vhost_session *session)
+{
+	for (unsigned i = 0; i < session->queue_count; i++)
+		vhost_queue_publish(&session->queues[i]);
+}
+
+static void handle(struct vhost_session *session)
+{
+	struct ramet_error err = {0};
+	session->waiting = false;
+	session->socket.events = POLLIN;
+	publish(session);
+	if (vhost_handle(session, &err) < 0)
+		vhost_session_end(session, err.message);
+}
+
+static void receive(struct loop_fd *self, short revents)
+{
+	struct vhost_session *session =
+		(struct vhost_session *)((char *)self - offsetof(struct vhost_session, socket));
+	struct ramet_error err = {0};
+	int r;
+	while (!session->ended && (r = vhost_receive(session, &err)) != 0) {
+		if (r < 0) {
+			vhost_session_end(session, r == -ENODATA ? NULL : err.message);
+		} else if (vhost_must_wait(session)) {
+			session->waiting = true;
+			session->socket.events = 0;
+			return;
+		} else {
+			handle(session);
+		}
+	}
+}
+
+static void kicked(struct loop_fd *self, short revents)
+{
+	struct vhost_queue *queue = (struct vhost_queue *)((char *)self -
+							   offsetof(struct vhost_queue, kick));
+	uint64_t count;
+	if (read(self->fd, &count, sizeof count) < 0 && errno != EAGAIN) {
+		vhost_session_end(queue->session, "the kick of a queue cannot be read");
+		return;
+	}
+	queue->armed = false;
+	if (is_quiet(queue->session))
+		return;
+	vhost_queue_take(queue);
+	vhost_queue_publish(queue);
+}
+
+static bool run_queues(struct vhost_session *session)
+{
+	bool more = false;
+	for (unsigned i = 0; i < session->queue_count; i++) {
+		struct vhost_queue *queue = &session->queues[i];
+		if (!queue->live || queue->armed)
+			continue;
+		if (vhost_queue_take(queue) || !vhost_queue_arm(queue))
+			more = true;
+		vhost_queue_publish(queue);
+	}
+	return more;
+}
+
+bool vhost_session_run(struct vhost_session *session, bool *over)
+{
+	publish(session);
+	if (vhost_memory_lost(&session->memory))
+		vhost_session_end(session, "the guest's memory vanished");
+	*over = session->ended && session->under_way == 0;
+	if (session->waiting && session->under_way == 0) {
+		handle(session);
+		return true;
+	}
+	return !is_quiet(session) && run_queues(session);
+}
+
+bool vhost_session_started(const struct vhost_session *session)
+{
+	for (unsigned i = 0; i < VHOST_QUEUES; i++)
+		if (session->queues[i].live)
+			return true;
+	return false;
+}
+
+int vhost_session_new(struct vhost_export *export, int fd, struct vhost_session **out)
+{
+	_cleanup_free_ struct vhost_session *session = calloc(1, sizeof *session);
+	if (!session)
+		return -ENOMEM;
+	session->export = export;
+	session->socket = (struct loop_fd){.fd = fd, .events = POLLIN, .ready = receive};
+	for (unsigned i = 0; i < VHOST_QUEUES; i++) {
+		struct vhost_queue *queue = &session->queues[i];
+		queue->session = session;
+		queue->kick = (struct loop_fd){.fd = -1, .events = POLLIN, .ready = kicked};
+		queue->call = queue->error = -1;
+	}
+	if (loop_add(export->loop, &session->socket) < 0)
+		return -ENOMEM;
+	*out = TAKE_PTR(session);
+	return 0;
+}
+
+void vhost_session_free(struct vhost_session *session)
+{
+	vhost_session_end(session, NULL);
+	for (unsigned i = 0; i < VHOST_QUEUES; i++)
+		vhost_queue_reset(&session->queues[i]);
+	vhost_memory_clear(&session->memory);
+	vhost_unmap(&session->inflight);
+	free(session);
+}
