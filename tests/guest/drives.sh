@@ -9,10 +9,14 @@
 need qemu-storage-daemon fusermount3
 tools=$BUILD_ROOT/tests/tools
 servers=
-at_exit() {
+end_servers() {
   for pid in $servers; do kill "$pid" 2> /dev/null; done
-  for folder in "$scratch"/fuse*; do fusermount3 -uz "$folder" 2> /dev/null; done
   wait
+  servers=
+}
+at_exit() {
+  end_servers
+  for folder in "$scratch"/fuse*; do fusermount3 -uz "$folder" 2> /dev/null; done
 }
 # image_of NAME FORMAT: an image with the test's root, or with one file of its own in /NAME; padded
 # to whole 2 MiB, which is what can be mapped.
@@ -46,7 +50,7 @@ await_line() {
     sleep 0.1
   done
 }
-serve_vhost() { serve vhost-user-blk "$scratch/vhost.sock" "$scratch/$1" "${2:-}"; }
+serve_vhost() { serve vhost-user-blk "$scratch/vhost-$1.sock" "$scratch/$1" "${2:-}"; }
 serve_nbd() { serve nbd "$scratch/nbd.sock" "$scratch/$1" -r; }
 serve_fuse() {
   mkdir -p "$scratch/fuse-$1"
@@ -82,7 +86,7 @@ serve_vhost base -r
 serve_nbd one
 serve_fuse two
 check 'drives over vhost-user-blk, NBD and FUSE make one root' guest 3 \
-  "vhost-user,base,ro,$scratch/vhost.sock" "nbd,layer1,ro,$scratch/nbd.sock,disk" \
+  "vhost-user,base,ro,$scratch/vhost-base.sock" "nbd,layer1,ro,$scratch/nbd.sock,disk" \
   "file,layer2,ro,$scratch/fuse-two/disk.raw" "file,volume,rw,$scratch/volume" -- sh -c \
   'busybox md5sum /one/content /two/content; scene look write; exit 3'
 check 'the base over vhost-user-blk is the one that was served' grep -q '^fact motd welcome' "$scratch/guest"
@@ -94,7 +98,7 @@ check 'the volume beside them has what was written' has_exactly_the_change "$scr
 serve_vhost volume
 check 'drives that are mapped as memory make one root with those on PCI' guest 4 \
   "pmem,base,ro,$scratch/fuse-two/disk.raw" "pmem,layer1,ro,$scratch/base" \
-  "nbd,layer2,ro,$scratch/nbd.sock,disk" "vhost-user,volume,rw,$scratch/vhost.sock" -- sh -c \
+  "nbd,layer2,ro,$scratch/nbd.sock,disk" "vhost-user,volume,rw,$scratch/vhost-volume.sock" -- sh -c \
   'busybox md5sum /one/content /two/content; scene look; rm -r /srv; exit 4'
 check 'what is mapped from FUSE is what is in the image' reads two
 check 'what is read over NBD on PCI is what is in the image' reads one
@@ -110,6 +114,7 @@ servers="$servers $!"
 while [ ! -S "$scratch/other.sock" ]; do sleep 0.1; done
 check "an independent server's drive boots too" guest 0 "vhost-user,base,ro,$scratch/other.sock" -- scene look
 
+end_servers
 # dying DRIVE...: the server dies under a guest that reads its drive again and again, at most twenty
 # times, which is then its status 20; `after` is run then.
 dying() {
@@ -146,17 +151,17 @@ check 'a server of what is mapped that dies under a guest ends it' dying 120 \
 check 'and that is said too' says_so
 serve_vhost base -r
 check 'a server of vhost-user-blk that dies under a guest ends it' dying 120 \
-  "vhost-user,base,ro,$scratch/vhost.sock"
+  "vhost-user,base,ro,$scratch/vhost-base.sock"
 check 'and that is said as well' says_so
 again() {
   rm -f "$scratch/$socket"
   "serve_$socket_kind" base -r
   echo "$server" > "$scratch/vm/server"
 }
-socket=vhost.sock socket_kind=vhost after=again
+socket=vhost-base.sock socket_kind=vhost after=again
 serve_vhost base -r
 check 'a new server of vhost-user-blk goes on where the first one died' dying 20 \
-  "vhost-user,base,ro,$scratch/vhost.sock"
+  "vhost-user,base,ro,$scratch/vhost-base.sock"
 same_throughout() { [ "$(grep -c busybox "$scratch/guest")" = 20 ] && [ "$(grep busybox "$scratch/guest" | sort -u | wc -l)" = 1 ]; }
 check 'and the guest has read the same bytes throughout' same_throughout
 finish
