@@ -110,7 +110,10 @@ static void server_await(struct session *session)
 	}
 	session->server_ends = INT64_MAX;
 	session->unserved = true;
-	if (session->phase == SESSION_RUNNING)
+	/* A guest that has waited all this time for its drives hears nothing. */
+	if (session->reconnects && session->phase == SESSION_RUNNING)
+		session->phase = SESSION_ASKED;
+	if (session->phase <= SESSION_ASKED)
 		push(session);
 }
 
