@@ -450,6 +450,7 @@ static void inflight_is_resumed(void)
 	/* As a killed backend leaves it: 7 and 9 taken, the older one not done; 11 done and told of, but
 	 * still marked. */
 	CHECK(client_connect(&client, server.path));
+	REQUIRE(client_negotiate(&client, FIRECRACKER, QEMU_PROTOCOL));
 	client_put(&client, 0, 9, VIRTIO_BLK_IN, 90, 512);
 	client_put(&client, 0, 11, VIRTIO_BLK_IN, 110, 512);
 	client_put(&client, 0, 7, VIRTIO_BLK_IN, 70, 512);
@@ -460,7 +461,6 @@ static void inflight_is_resumed(void)
 	client.queues[0].used->index = 6;
 	inflight->last_head = 33;
 	client_put(&client, 0, 1, VIRTIO_BLK_IN, 10, 512);
-	REQUIRE(client_negotiate(&client, FIRECRACKER, QEMU_PROTOCOL));
 	CHECK(client_send_number(&client, VHOST_SET_FEATURES, client.features));
 	CHECK(client_share_memory(&client));
 	CHECK(client_send(&client, VHOST_SET_INFLIGHT_FD, 0, &shape, sizeof shape, &fd, 1));
