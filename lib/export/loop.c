@@ -189,9 +189,9 @@ static void turn(struct loop *loop)
 			.fd = engine_fd(loop->engines.items[i]), .events = POLLIN};
 	int r = poll(polled, (nfds_t)(count + engines), milliseconds_to_wait(loop, !quiet));
 	expire(loop);
-	/* What ready() adds stands behind count. */
+	/* What ready() adds stands behind count, and may have moved the arrays. */
 	for (size_t i = 0; i < count && r > 0 && !loop->stopped; i++)
-		if (polled[i].revents && loop->fds.items[i])
+		if (loop->polled.items[i].revents && loop->fds.items[i])
 			loop->fds.items[i]->ready(
 				loop->fds.items[i], loop->polled.items[i].revents);
 }
