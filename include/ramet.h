@@ -156,6 +156,53 @@ RAMET_API int ramet_prepare(struct ramet_store *store, const struct ramet_build_
 	struct ramet_build_result *result, char **json, struct ramet_error *err);
 
 /* ------------------------------------------------------------------------------------------- */
+/* Lazy images.                                                                                 */
+
+/* A lazy image whose bytes a plain file has. Strings live until the callback returns. */
+struct ramet_materialized {
+	const char *lazy, *image; /* paths; image: the plain file */
+	const char *format;       /* static */
+	bool already;             /* it was there before, and nothing was done for it */
+	/* Of what was done now. */
+	uint64_t image_bytes;   /* the image's length */
+	uint64_t content_bytes; /* of it, read from the sources */
+	uint64_t bytes_written; /* what the file takes on the disk */
+	double seconds;
+	const char *digest; /* as in struct ramet_build_result */
+};
+
+struct ramet_materialize_options {
+	/* A fork (without a slash in it), all of whose lazy images are meant, or the file of one. */
+	const char *name;
+	/* Where the plain file goes, which takes the place of what is there when it is whole; NULL:
+	 * beside the lazy file, ".FORMAT" in place of ".lazy". NULL for several images. */
+	const char *output;
+	/* Folders that stand in for the first source_count of those that the lazy image points into,
+	 * where they were moved. */
+	const char *const *sources;
+	size_t source_count;
+	uint64_t bandwidth; /* bytes of content a second, at most; 0: no bound */
+	/* Called once for each image. May be NULL. */
+	void (*done)(void *ctx, const struct ramet_materialized *image);
+	void *done_ctx;
+	ramet_progress_fn progress; /* may be NULL */
+	void *progress_ctx;
+};
+
+/*
+ * Write the image that a lazy image stands for: its metadata, and the content of its sources, each of
+ * which is checked to be what the lazy image was built of. Where the catalogue has the lazy image, its
+ * forks use the plain file from their next attachment on, and what runs goes on as it is. The disk is
+ * used when nobody else wants it (the calling thread's I/O priority is "idle" meanwhile), and nothing is
+ * to be seen of the file before it is whole. store NULL: nothing is listed, and name is a file.
+ * Errors: ENOENT, EACCES, EMEDIUMTYPE (no lazy image), EINVAL (options; a fork without a lazy image),
+ * ESTALE (a source changed or vanished: it is named), EUCLEAN (the lazy file is damaged), ENOTSUP (it is
+ * of a newer version), ENOSPC.
+ */
+RAMET_API int ramet_materialize(struct ramet_store *store,
+	const struct ramet_materialize_options *options, struct ramet_error *err);
+
+/* ------------------------------------------------------------------------------------------- */
 /* Forks.                                                                                       */
 
 /* How many images may stand one on the other, the base among them. */

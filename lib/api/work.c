@@ -194,6 +194,7 @@ static int run_confined(const struct work *work, const char *what, struct ramet_
 		.answer_size = work->answer_size,
 		.threads = true,
 		.files = true,
+		.maps = work->maps,
 		.folders = kept.folders.items,
 		.folder_count = kept.folders.count,
 		.line = &child.line,

@@ -32,6 +32,7 @@ struct work {
 	const char *what; /* what is worked on, for messages: the first hostile source's place */
 	const int *fds;   /* further ones that are needed: the output's, a parent's */
 	size_t fd_count;
+	bool maps;                  /* it maps files */
 	const char *const *folders; /* paths of folders and files of the host that are read */
 	size_t folder_count;
 	struct work_reports reports;

@@ -83,6 +83,7 @@ static const int allowed[] = {
 	SCMP_SYS(madvise),
 	SCMP_SYS(futex),
 	SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_nanosleep),
 	SCMP_SYS(gettimeofday),
 	SCMP_SYS(time),
 	SCMP_SYS(getrandom),
@@ -206,10 +207,14 @@ static int allow_some(const struct confine *confine, scmp_filter_ctx filter)
 	const struct some stat = {SCMP_SYS(newfstatat), 1, {SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH)}};
 	const struct some open = {
 		SCMP_SYS(openat), 1, {SCMP_A2(SCMP_CMP_MASKED_EQ, WRITE_FLAGS, 0)}};
+	const struct some map = {
+		SCMP_SYS(mmap), 1, {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, 0)}};
 	const struct some thread = {SCMP_SYS(clone), 1, {SCMP_A0(SCMP_CMP_EQ, THREAD_FLAGS)}};
 	int r = allow_these(confine, filter, always, ARRAY_SIZE(always));
 	if (r == 0)
 		r = allow_these(confine, filter, confine->folder_count ? &open : &stat, 1);
+	if (r == 0 && confine->maps)
+		r = allow_these(confine, filter, &map, 1);
 	if (r == 0 && confine->threads)
 		r = allow_these(confine, filter, &thread, 1);
 	return r;

@@ -12,6 +12,7 @@
 /* What computing, reading and writing need is allowed always. */
 struct confine {
 	bool threads; /* may be started */
+	bool maps;    /* may map files, to read them */
 	bool files;   /* may change the length of its files, and have them written to their disks */
 	/* It may open for reading, and look at, what is below these folders, or these files (fds, also
 	 * with O_PATH), and read their attributes. Where the kernel has no landlock it may open any file

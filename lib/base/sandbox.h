@@ -53,6 +53,8 @@ struct sandbox_job {
 	bool threads;
 	/* It may change the length of its files, and have them written to their disks. */
 	bool files;
+	/* It may map files, to read them. */
+	bool maps;
 	/* It may open for reading, and look at, what is below these folders, or these files (fds, also
 	 * with O_PATH), and read their attributes. Where the kernel has no landlock it may open any file
 	 * for reading. */

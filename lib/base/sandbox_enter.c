@@ -123,6 +123,7 @@ int sandbox_enter(const struct sandbox_job *job, int out, pid_t parent, struct r
 	if (r < 0)
 		return error_errno(err, -r, "cannot close files for a sandbox");
 	const struct confine confine = {.threads = job->threads,
+		.maps = job->maps,
 		.files = job->files,
 		.folders = job->folders,
 		.folder_count = job->folder_count};

@@ -32,6 +32,7 @@ void store_image_free(struct store_image *image)
 	free(image->digest);
 	free(image->process);
 	free(image->read_only_paths);
+	free(image->plain);
 	*image = (struct store_image){0};
 }
 
@@ -55,8 +56,9 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 	}
 	_cleanup_statement_ sqlite3_stmt *query = NULL;
 	int r = catalogue_prepare(store, &query, err,
-		"SELECT id, format, digest, process, read_only_paths, created, lazy FROM image "
-		"WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?",
+		"SELECT i.id, i.format, i.digest, i.process, i.read_only_paths, i.created, "
+		"i.owned, i.lazy, m.path, m.size, m.mtime_ns, m.inode FROM image i " LAYER_JOIN
+		"WHERE i.path = ? AND i.size = ? AND i.mtime_ns = ? AND i.inode = ?",
 		"siii", image->path, (int64_t)image->st.st_size, stat_mtime_ns(&image->st),
 		(int64_t)image->st.st_ino);
 	if (r == 0)
@@ -68,8 +70,12 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 		image->process = catalogue_text(query, 3);
 		image->read_only_paths = catalogue_text(query, 4);
 		image->created = sqlite3_column_int64(query, 5);
-		image->lazy = sqlite3_column_int(query, 6);
-		if (!image->format || !image->digest || !image->process || !image->read_only_paths)
+		image->owned = sqlite3_column_int(query, 6);
+		image->lazy = sqlite3_column_int(query, 7);
+		const char *state;
+		if (!image->format || !image->digest || !image->process ||
+			!image->read_only_paths ||
+			store_image_plain(query, 7, image->path, &state, &image->plain) < 0)
 			r = error_memory(err);
 	}
 	if (r < 0)
@@ -135,6 +141,7 @@ int store_image_insert(struct ramet_store *store, struct store_image *image,
 		((facts->digest || !image->digest) && replace(&image->digest, facts->digest) < 0))
 		return error_memory(err);
 	image->lazy = facts->lazy;
+	image->owned = facts->owned;
 	return transaction_commit(&transaction, err);
 }
 

@@ -211,6 +211,11 @@ static void test_erofs(void)
 	check_rounds(&image_erofs);
 }
 
+static void test_squashfs(void)
+{
+	check_rounds(&image_squashfs);
+}
+
 static void test_ext4(void)
 {
 	check_rounds(&image_ext4);
@@ -231,5 +236,6 @@ static void test_refused(void)
 }
 
 TEST_MAIN({"an erofs layout with its content is the plain erofs", test_erofs},
+	{"a squashfs layout with its content is the plain squashfs", test_squashfs},
 	{"an ext4 layout with its content is the plain ext4", test_ext4},
 	{"a plain erofs is neither compressed nor are its chunks shared", test_refused})

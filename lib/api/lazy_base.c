@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who opens the folders must know which they are, and only the lazy file says so: a child reads it
+ * first, and tells. What it tells is distrusted: a path is opened as a folder, to be looked into and
+ * for nothing else, and its name goes into messages without control characters.
+ */
+#include "api/lazy_base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/sandbox.h"
+#include "source/tree.h"
+
+/* The file is mapped, and read once for its checksums. */
+#define MEMORY  ((size_t)64 << 20) /* besides what is mapped */
+#define SECONDS 600
+
+struct told {
+	char format[16];
+	uint64_t image_bytes, content_bytes, files;
+};
+
+struct reading {
+	struct lazy_base *base;
+	struct told told;
+	struct sandbox_line line;
+	int failed; /* to keep what was heard */
+};
+
+static int read_lazy(void *ctx, struct ramet_error *err)
+{
+	struct reading *reading = ctx;
+	_cleanup_lazy_ struct lazy *lazy = NULL;
+	int r = lazy_open(reading->base->fd, reading->base->path, &lazy, err);
+	if (r < 0)
+		return r;
+	struct lazy_facts facts;
+	lazy_describe(lazy, &facts);
+	snprintf(reading->told.format, sizeof reading->told.format, "%s", facts.format);
+	reading->told.image_bytes = facts.image_bytes;
+	reading->told.content_bytes = facts.content_bytes;
+	reading->told.files = facts.files;
+	for (uint32_t i = 0; i < facts.roots && r == 0; i++) {
+		const char *root = lazy_root(lazy, i);
+		r = sandbox_say(&reading->line, 0, root, strlen(root));
+	}
+	return r < 0 ? error_errno(err, -r, "cannot tell the folders of %s", reading->base->path)
+		     : 0;
+}
+
+static void hear_root(void *ctx, unsigned kind, const void *bytes, size_t length)
+{
+	struct reading *reading = ctx;
+	const char *path = bytes;
+	if (reading->failed)
+		return;
+	if (!length || path[0] != '/' || memchr(path, '\0', length) ||
+		reading->base->roots.count >= TREE_MOST_ORIGINS) {
+		reading->failed = -EUCLEAN;
+		return;
+	}
+	char *copy = strndup(path, length);
+	char **place = copy ? vector_push(&reading->base->roots) : NULL;
+	if (place)
+		*place = copy;
+	else
+		free(copy);
+	reading->failed = place ? 0 : -ENOMEM;
+}
+
+static int hear_lazy(struct lazy_base *base, struct ramet_error *err)
+{
+	struct reading reading = {.base = base};
+	struct stat st;
+	if (fstat(base->fd, &st) < 0)
+		return error_errno(err, errno, "cannot look at %s", base->path);
+	const struct sandbox_job job = {
+		.what = base->path,
+		.limits = {.memory = MEMORY + (size_t)st.st_size, .cpu_seconds = SECONDS},
+		.work = read_lazy,
+		.ctx = &reading,
+		.fds = &base->fd,
+		.fd_count = 1,
+		.answer = &reading.told,
+		.answer_size = sizeof reading.told,
+		.maps = true,
+		.line = &reading.line,
+		.hear = hear_root,
+		.hear_ctx = &reading,
+	};
+	int r = sandbox_run_job(&job, err);
+	if (r < 0)
+		return r;
+	if (reading.failed == -ENOMEM)
+		return error_memory(err);
+	reading.told.format[sizeof reading.told.format - 1] = '\0';
+	base->format = image_format_find(reading.told.format);
+	base->image_bytes = reading.told.image_bytes;
+	base->content_bytes = reading.told.content_bytes;
+	base->files = reading.told.files;
+	if (reading.failed)
+		return error_set(
+			err, EUCLEAN, "%s is damaged: it names no folder of this host", base->path);
+	if (!base->format)
+		return error_set(err, ENOTSUP,
+			"%s is of an image in a format, %s, that this ramet does not know",
+			base->path, text_disarm(reading.told.format));
+	return 0;
+}
+
+int lazy_base_open(struct lazy_base *base, const char *path, struct ramet_error *err)
+{
+	base->path = path;
+	base->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (base->fd < 0)
+		return error_errno(err, errno, "cannot open the lazy image %s", path);
+	if (!lazy_probe(base->fd))
+		return error_set(err, EMEDIUMTYPE,
+			"%s is no lazy image; 'ramet build --lazy' makes one", path);
+	return hear_lazy(base, err);
+}
+
+static int open_root(
+	const struct lazy_base *base, size_t index, const char *source, struct ramet_error *err)
+{
+	const char *path = source ? source : base->roots.items[index];
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	int code = errno;
+	if (source)
+		return error_errno(err, code, "cannot open the folder %s", source);
+	_cleanup_free_ char *shown = strdup(path);
+	return error_errno(err, code,
+		"cannot open %s, the folder that %s points into (where it was moved, --source says "
+		"where to)",
+		shown ? text_disarm(shown) : "a folder", base->path);
+}
+
+int lazy_base_open_roots(
+	struct lazy_base *base, const char *const *sources, size_t count, struct ramet_error *err)
+{
+	if (count > base->roots.count)
+		return error_set(err, EINVAL,
+			"%s points into %zu folder%s, and there are %zu to stand in for them",
+			base->path, base->roots.count, base->roots.count == 1 ? "" : "s", count);
+	for (size_t i = 0; i < base->roots.count; i++) {
+		int fd = open_root(base, i, i < count ? sources[i] : NULL, err);
+		if (fd < 0)
+			return fd;
+		int *place = vector_push(&base->fds);
+		if (!place) {
+			close(fd);
+			return error_memory(err);
+		}
+		*place = fd;
+	}
+	return 0;
+}
+
+void lazy_base_close(struct lazy_base *base)
+{
+	for (size_t i = 0; i < base->fds.count; i++)
+		close(base->fds.items[i]);
+	for (size_t i = 0; i < base->roots.count; i++)
+		free(base->roots.items[i]);
+	vector_free(&base->fds);
+	vector_free(&base->roots);
+	cleanup_close(&base->fd);
+	base->fd = -1;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A lazy file and the folders of the host that it points into, opened to be read. */
+#ifndef API_LAZY_BASE_H
+#define API_LAZY_BASE_H
+
+#include "base/vector.h"
+#include "image/image.h"
+#include "image/lazy.h"
+
+/* Start with LAZY_BASE_NONE; lazy_base_close() whatever was answered. */
+struct lazy_base {
+	const char *path; /* of the lazy file, as the caller wrote it; borrowed */
+	int fd;           /* read-only */
+	const struct image_format *format;
+	uint64_t image_bytes, content_bytes, files;
+	VECTOR(char *) roots; /* paths, in the lazy file's order */
+	VECTOR(int) fds;      /* the folders there, or elsewhere; O_PATH, in the same order */
+};
+#define LAZY_BASE_NONE \
+	{ \
+		.fd = -1 \
+	}
+
+/*
+ * Open the lazy file at path. It is read in a child that can do nothing else.
+ * Errors: ENOENT and what else open(2) says; EMEDIUMTYPE (it is no lazy file); those of lazy_open().
+ */
+int lazy_base_open(struct lazy_base *base, const char *path, struct ramet_error *err);
+/*
+ * Open the folders that it points into. sources: folders that stand in for the first count of them,
+ * where they were moved. -ENOENT, -EACCES, -ENOTDIR; -EINVAL: more sources than roots.
+ */
+int lazy_base_open_roots(
+	struct lazy_base *base, const char *const *sources, size_t count, struct ramet_error *err);
+void lazy_base_close(struct lazy_base *base);
+#define _cleanup_lazy_base_ __attribute__((cleanup(lazy_base_close)))
+
+#endif
