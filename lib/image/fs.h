@@ -57,7 +57,7 @@ struct fs_entries {
 };
 
 /* One piece of a file: length bytes from offset; a hole reads as zeros. device_offset: where the
- * bytes are in the image, when they stand there plainly (ext4, EROFS), UINT64_MAX otherwise. */
+ * bytes are in the image, when they stand there plainly as one piece, UINT64_MAX otherwise. */
 struct fs_extent {
 	uint64_t offset, length;
 	bool hole;

@@ -204,19 +204,27 @@ int squashfs_read(struct fs *fs, fs_ref ref, uint64_t offset, void *buffer, size
 }
 
 /* How far the run of blocks that are all sparse, or all not, goes on from block number. */
-static int extent_end(
-	struct squashfs *s, uint64_t number, uint64_t *end, bool *hole, struct ramet_error *err)
+static int extent_end(struct squashfs *s, uint64_t number, uint64_t *end, bool *hole,
+	uint64_t *position, struct ramet_error *err)
 {
-	uint64_t count = block_count(s, &s->file.node);
+	uint64_t count = block_count(s, &s->file.node), size = s->file.node.size;
 	*hole = false;
-	*end = s->file.node.size;
+	*end = size;
+	*position = UINT64_MAX;
 	if (number >= count)
 		return 0;
 	int r = file_seek(s, number, err);
+	/* Whole blocks that are not compressed stand there as one piece. */
+	if (s->file.node.fragment == SQUASHFS_NONE32)
+		*position = s->file.position;
 	for (uint64_t at = number; at < count && r == 0; at++) {
 		uint32_t word = 0;
 		r = file_next(s, &word, err);
 		bool sparse = SQFS_IS_SPARSE_BLOCK(word);
+		uint64_t length = MIN(size - (at << s->super.block_log), s->super.block_size);
+		if (!sparse &&
+			(SQFS_IS_BLOCK_COMPRESSED(word) || SQFS_ON_DISK_BLOCK_SIZE(word) != length))
+			*position = UINT64_MAX;
 		if (at == number)
 			*hole = sparse;
 		if (sparse != *hole) {
@@ -240,15 +248,17 @@ int squashfs_extent(struct fs *fs, fs_ref ref, uint64_t offset, struct fs_extent
 	if (offset >= s->file.node.size)
 		return error_set(err, ENXIO, "inode %#llx has no byte %llu",
 			(unsigned long long)ref, (unsigned long long)offset);
-	uint64_t end;
+	uint64_t end, position;
 	bool hole;
-	r = extent_end(s, offset >> s->super.block_log, &end, &hole, err);
+	r = extent_end(s, offset >> s->super.block_log, &end, &hole, &position, err);
 	if (r < 0)
 		return error_prefix(err, r, "inode %#llx", (unsigned long long)ref);
 	*extent = (struct fs_extent){.offset = offset,
 		.length = end - offset,
 		.hole = hole,
-		.device_offset = UINT64_MAX};
+		.device_offset = hole || position == UINT64_MAX
+					 ? UINT64_MAX
+					 : position + (offset & (s->super.block_size - 1))};
 	return 0;
 }
 
