@@ -43,11 +43,24 @@ static void when(const char *title, int64_t seconds)
 		line(title, text);
 }
 
+static void print_lazy(const struct ramet_inspection *i)
+{
+	for (size_t n = 0; n < i->lazy_root_count; n++)
+		line(n ? "" : "content in", i->lazy_roots[n]);
+	printf("%-12s %" PRIu64 " files, %" PRIu64 " extents\n", "from", i->lazy_files,
+		i->lazy_extents);
+	bytes("device", i->lazy_image_bytes);
+	bytes("metadata", i->lazy_metadata_bytes);
+}
+
 static void print_format(const struct ramet_inspection *i)
 {
 	char level[24] = "";
 	line("image", i->path);
-	printf("%-12s %s%s%s\n", "format", i->format, *i->version ? " " : "", i->version);
+	printf("%-12s %s%s%s%s\n", "format", i->lazy ? "lazy " : "", i->format,
+		*i->version ? " " : "", i->version);
+	if (i->lazy)
+		print_lazy(i);
 	if (i->level)
 		snprintf(level, sizeof level, ", level %u", i->level);
 	if (*i->compression)
@@ -190,12 +203,23 @@ static json_t *catalogue_object(const struct ramet_inspection *i)
 		cli_json_process(i->process));
 }
 
+static json_t *lazy_object(const struct ramet_inspection *i)
+{
+	if (!i->lazy)
+		return json_null();
+	return json_pack("{s:o, s:I, s:I, s:I, s:I}", "roots",
+		strings(i->lazy_roots, i->lazy_root_count), "files", (json_int_t)i->lazy_files,
+		"extents", (json_int_t)i->lazy_extents, "image_bytes",
+		(json_int_t)i->lazy_image_bytes, "metadata_bytes",
+		(json_int_t)i->lazy_metadata_bytes);
+}
+
 static int take_object(void *ctx, const struct ramet_inspection *i)
 {
 	bool layer = i->parent_count || i->whiteouts || i->opaque || i->redirects;
 	*(json_t **)ctx = json_pack(
 		"{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:I, "
-		"s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}",
+		"s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}",
 		"path", cli_json_string(i->path), "format", i->format, "version",
 		string_or_null(i->version), "compression", string_or_null(i->compression), "level",
 		number_or_null(i->level), "features", words(i->features, " "), "label",
@@ -208,7 +232,8 @@ static int take_object(void *ctx, const struct ramet_inspection *i)
 		i->counted ? json_integer((json_int_t)i->content_bytes) : json_null(), "block_size",
 		number_or_null(i->block_size), "inodes", number_or_null(i->inodes), "fragments",
 		number_or_null(i->fragments), "layer", layer, "counts", counts_object(i), "digest",
-		string_or_null(i->digest), "catalogue", catalogue_object(i));
+		string_or_null(i->digest), "catalogue", catalogue_object(i), "lazy",
+		lazy_object(i));
 	return 0;
 }
 

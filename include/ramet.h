@@ -475,6 +475,14 @@ struct ramet_inspection {
 	uint64_t xattrs, with_xattrs;          /* attributes, and objects that have any */
 	uint64_t whiteouts, opaque, redirects; /* what only a layer of an overlay has */
 
+	/* A lazy image: the file only describes an image, of which format and the rest tell. */
+	bool lazy;
+	uint64_t lazy_image_bytes;         /* of the device */
+	uint64_t lazy_files, lazy_extents; /* that content comes from, and pieces of them */
+	uint64_t lazy_metadata_bytes;      /* of the image, in the file */
+	const char *const *lazy_roots;     /* the folders that the files are in, absolute */
+	size_t lazy_root_count;
+
 	/* What the catalogue knows. */
 	bool known;
 	int64_t created;             /* when it came into the catalogue */

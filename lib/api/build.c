@@ -259,9 +259,8 @@ static int make_image(void *ctx, const struct work_reports *reports, struct rame
 static int run_work(struct build *build, struct ramet_error *err)
 {
 	const struct ramet_build_options *options = build->options;
-	int fds[RAMET_CHAIN_MAX + 2] = {build->output.fd, build->spool};
-	for (size_t i = 0; i < build->delta.chain.count; i++)
-		fds[i + 2] = build->delta.chain.items[i].fd;
+	int fds[CHAIN_FDS + 2] = {build->output.fd, build->spool};
+	size_t fd_count = 2 + chain_fds(&build->delta.chain, fds + 2);
 	VECTOR(const char *) folders = {0};
 	for (size_t i = 0; i < options->bind_count; i++) {
 		const char **folder = vector_push(&folders);
@@ -278,7 +277,7 @@ static int run_work(struct build *build, struct ramet_error *err)
 		.hostile = build->delta.wanted,
 		.what = options->parent,
 		.fds = fds,
-		.fd_count = build->delta.chain.count + 2,
+		.fd_count = fd_count,
 		.folders = folders.items,
 		.folder_count = folders.count,
 		.reports = {options->progress, options->progress_ctx, options->note,

@@ -13,14 +13,24 @@
 
 #include "base/cleanup.h"
 #include "base/vector.h"
+#include "image/lazy_view.h"
 
 void chain_free(struct chain *chain)
 {
 	for (size_t i = 0; i < chain->count; i++) {
+		lazy_feed_close(chain->items[i].feed);
 		cleanup_close(&chain->items[i].fd);
 		store_image_free(&chain->items[i].image);
 	}
 	vector_free(chain);
+}
+
+/* What the file is: an image, or a lazy one, whose format its header says. */
+static int identify(struct chain_image *item, struct ramet_error *err)
+{
+	item->lazy = lazy_probe(item->fd);
+	return item->lazy ? lazy_format(item->fd, item->path, &item->format, err)
+			  : image_identify(item->fd, item->path, &item->format, err);
 }
 
 /* The image's row; one that ramet did not build is looked at and gets one. */
@@ -35,6 +45,7 @@ static int find_row(struct ramet_store *store, struct chain_image *item, struct 
 	if (!S_ISREG(image->st.st_mode))
 		return error_set(err, EMEDIUMTYPE, "the image %s is not a file", item->path);
 	if (image->id) {
+		item->lazy = image->lazy;
 		item->format = image_format_find(image->format);
 		return item->format
 			       ? 0
@@ -43,10 +54,10 @@ static int find_row(struct ramet_store *store, struct chain_image *item, struct 
 					 "know",
 					 item->path, image->format);
 	}
-	r = image_identify(item->fd, item->path, &item->format, err);
+	r = identify(item, err);
 	if (r < 0 || !store)
 		return r;
-	const struct store_image_facts facts = {.format = item->format->name};
+	const struct store_image_facts facts = {.format = item->format->name, .lazy = item->lazy};
 	return store_image_insert(store, image, &facts, err);
 }
 
@@ -187,6 +198,30 @@ int chain_open(struct ramet_store *store, const char *base, const char *const *l
 	for (size_t i = 0; r == 0 && store && i < chain->count; i++)
 		r = check_place(store, chain, i, err);
 	return r;
+}
+
+int chain_feed(struct chain *chain, struct ramet_error *err)
+{
+	int r = 0;
+	for (size_t i = 0; i < chain->count && r == 0; i++) {
+		struct chain_image *item = &chain->items[i];
+		if (item->lazy && !item->feed)
+			r = lazy_feed_open(item->fd, item->path, &item->feed, err);
+	}
+	return r;
+}
+
+size_t chain_fds(const struct chain *chain, int fds[static CHAIN_FDS])
+{
+	size_t count = 0;
+	for (size_t i = 0; i < chain->count; i++) {
+		fds[count++] = chain->items[i].fd;
+		if (chain->items[i].feed) {
+			lazy_feed_fds(chain->items[i].feed, fds + count);
+			count += LAZY_FEED_FDS;
+		}
+	}
+	return count;
 }
 
 int chain_check_unchanged(const struct chain *chain, const char *doing, struct ramet_error *err)

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "image/image.h"
+#include "image/lazy_feed.h"
 #include "store/images.h"
 
 struct chain {
@@ -13,6 +14,8 @@ struct chain {
 		int fd;           /* read-only */
 		const struct image_format *format;
 		struct store_image image; /* its row; id is 0 without a store */
+		bool lazy;                /* fd is a lazy file, of an image of that format */
+		struct lazy_feed *feed;   /* of a lazy one, from chain_feed() on */
 	} * items;                        /* the base first */
 	size_t count, capacity;
 };
@@ -28,6 +31,11 @@ struct chain {
 int chain_open(struct ramet_store *store, const char *base, const char *const *layers,
 	struct chain *chain, struct ramet_error *err);
 void chain_free(struct chain *chain);
+/* Make ready to have the images read: lazy ones are opened and get their feeds. */
+int chain_feed(struct chain *chain, struct ramet_error *err);
+/* The fds of all of them that a child needs to read them; answers how many. */
+enum { CHAIN_FDS = (1 + LAZY_FEED_FDS) * RAMET_CHAIN_MAX };
+size_t chain_fds(const struct chain *chain, int fds[static CHAIN_FDS]);
 #define _cleanup_chain_ __attribute__((cleanup(chain_free)))
 
 /* -ESTALE unless every file is still what it was when it was opened. doing: "forked", "built on". */

@@ -11,7 +11,8 @@ int chain_view_open(const struct chain *chain, struct chain_view *view, struct r
 	for (size_t i = 0; i < chain->count; i++) {
 		const struct chain_image *image = &chain->items[i];
 		paths[i] = image->path;
-		images[i] = (struct stack_image){image->format, image->fd, image->path};
+		images[i] = (struct stack_image){
+			image->format, image->fd, image->path, image->feed};
 	}
 	chain_write(&view->name, paths, chain->count);
 	if (view->name.failed)

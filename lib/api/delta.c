@@ -55,6 +55,8 @@ int delta_open(struct delta *delta, struct ramet_store *store,
 	int r = chain_open(store, options->parent, options->parent_layers, &delta->chain, err);
 	_cleanup_free_ char *process = NULL;
 	if (r == 0)
+		r = chain_feed(&delta->chain, err);
+	if (r == 0)
 		r = refuse_own_parent(delta, options->output, err);
 	if (r == 0 && store)
 		r = chain_facts(store, &delta->chain, &delta->read_only_paths, &process, err);

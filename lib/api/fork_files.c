@@ -35,8 +35,13 @@ struct sandbox_limits fork_files_limits(const struct fork_files *files)
 size_t fork_files_fds(const struct fork_files *files, int more, int fds[static FORK_FILES_FDS])
 {
 	size_t count = 0;
-	for (size_t i = 0; i < files->image_count; i++)
+	for (size_t i = 0; i < files->image_count; i++) {
 		fds[count++] = files->images[i].fd;
+		if (files->feeds[i]) {
+			lazy_feed_fds(files->feeds[i], fds + count);
+			count += LAZY_FEED_FDS;
+		}
+	}
 	fds[count++] = files->volume_fd;
 	fds[count++] = more;
 	return count;
@@ -75,16 +80,23 @@ static int open_image(struct fork_files *files, const char *what, const char *pa
 	if (!image->format)
 		return error_set(err, ENOTSUP, "%s is in a format, %s, that this ramet cannot read",
 			image->name, format);
-	return 0;
+	if (!lazy_probe(image->fd))
+		return 0;
+	struct lazy_feed **feed = &files->feeds[files->image_count - 1];
+	int r = lazy_feed_open(image->fd, image->name, feed, err);
+	image->feed = *feed;
+	return r;
 }
 
 static int open_images(
 	const struct store_fork *fork, struct fork_files *files, struct ramet_error *err)
 {
-	int r = open_image(files, "base", fork->base, fork->format, err);
+	int r = open_image(
+		files, "base", fork->base_plain ? fork->base_plain : fork->base, fork->format, err);
 	for (size_t i = 0; i < fork->layers.count && r == 0; i++) {
 		const struct store_layer *layer = &fork->layers.items[i];
-		r = open_image(files, "layer", layer->path, layer->format, err);
+		r = open_image(files, "layer", layer->plain ? layer->plain : layer->path,
+			layer->format, err);
 	}
 	return r;
 }
@@ -118,6 +130,7 @@ int fork_files_open(
 void fork_files_close(struct fork_files *files)
 {
 	for (size_t i = 0; i < files->image_count; i++) {
+		lazy_feed_close(files->feeds[i]);
 		cleanup_close(&files->images[i].fd);
 		text_free(&files->names[i]);
 	}

@@ -14,11 +14,12 @@ struct fork_files {
 	struct text base_name, volume_name;
 	struct text names[STACK_IMAGES_MAX];
 	struct stack_image images[STACK_IMAGES_MAX]; /* the base and what stands on it */
+	struct lazy_feed *feeds[STACK_IMAGES_MAX];   /* of the lazy ones; otherwise NULL */
 	size_t image_count;
 	int volume_fd;
 	struct range_list differences;
 };
-enum { FORK_FILES_FDS = STACK_IMAGES_MAX + 2 };
+enum { FORK_FILES_FDS = (1 + LAZY_FEED_FDS) * STACK_IMAGES_MAX + 2 };
 
 /* Open the images and the volume; nothing of either is parsed. Release it whatever was answered. */
 int fork_files_open(

@@ -62,11 +62,15 @@ static int open_chain(
 	if (r == 0)
 		r = chain_open(
 			request->store, image->word.base, image->word.layers, &image->chain, err);
-	for (size_t i = 0; r == 0 && i < image->chain.count; i++) {
+	int fds[CHAIN_FDS];
+	if (r == 0)
+		r = chain_feed(&image->chain, err);
+	size_t count = r == 0 ? chain_fds(&image->chain, fds) : 0;
+	for (size_t i = 0; i < count; i++) {
 		int *fd = vector_push(&source->fds);
 		if (!fd)
 			return error_memory(err);
-		*fd = image->chain.items[i].fd;
+		*fd = fds[i];
 	}
 	if (r == 0 && request->store)
 		r = chain_facts(request->store, &image->chain, &source->read_only_paths,
@@ -95,5 +99,5 @@ bool image_source_is(int fd)
 	for (size_t i = 0; image_formats[i]; i++)
 		if (image_formats[i]->probe(fd))
 			return true;
-	return false;
+	return lazy_probe(fd);
 }

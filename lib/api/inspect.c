@@ -32,9 +32,10 @@ static int inspect_work(void *ctx, struct ramet_error *err)
 	struct inspect *inspect = ctx;
 	const struct chain_image *image = &inspect->place.chain.items[0];
 	_cleanup_place_view_ struct place_view view = {0};
+	int fd = image->feed ? lazy_feed_metadata(image->feed) : image->fd;
 	int r = 0;
 	if (image->format->describe)
-		r = image->format->describe(image->fd, &inspect->said.facts, err);
+		r = image->format->describe(fd, &inspect->said.facts, err);
 	if (r == 0 && !inspect->options->no_count)
 		r = place_view_open(&inspect->place, &view, err);
 	if (r == 0 && !inspect->options->no_count)
@@ -70,7 +71,7 @@ static int make_digest(struct ramet_store *store, struct inspect *inspect, struc
 	r = chain_check_unchanged(&inspect->place.chain, "read", err);
 	if (r == 0 && store && !image->id) {
 		const struct store_image_facts facts = {
-			.format = item->format->name, .digest = digest};
+			.format = item->format->name, .digest = digest, .lazy = item->lazy};
 		r = store_image_insert(store, image, &facts, err);
 	} else if (r == 0 && store) {
 		r = store_image_set_digest(store, image, digest, err);
@@ -132,7 +133,28 @@ static void tell_census(const struct census *census, struct ramet_inspection *to
 	to->redirects = census->redirects;
 }
 
-static int tell(struct inspect *inspect, ramet_inspection_fn each, void *ctx)
+/* The roots live as long as the feed; the caller frees the list. */
+static int tell_lazy(const struct lazy *lazy, struct ramet_inspection *to, struct ramet_error *err)
+{
+	struct lazy_facts facts;
+	lazy_describe(lazy, &facts);
+	const char **roots = calloc((size_t)facts.roots + 1, sizeof *roots);
+	if (!roots)
+		return error_memory(err);
+	for (uint32_t i = 0; i < facts.roots; i++)
+		roots[i] = lazy_root(lazy, i);
+	to->lazy = true;
+	to->lazy_image_bytes = facts.image_bytes;
+	to->lazy_files = facts.files;
+	to->lazy_extents = facts.extents;
+	to->lazy_metadata_bytes = facts.metadata_bytes;
+	to->lazy_roots = roots;
+	to->lazy_root_count = facts.roots;
+	return 0;
+}
+
+static int tell(
+	struct inspect *inspect, ramet_inspection_fn each, void *ctx, struct ramet_error *err)
 {
 	const struct chain_image *item = &inspect->place.chain.items[0];
 	const struct image_facts *facts = &inspect->said.facts;
@@ -171,7 +193,11 @@ static int tell(struct inspect *inspect, ramet_inspection_fn each, void *ctx)
 	};
 	if (!inspect->options->no_count)
 		tell_census(&inspect->said.census, &to);
-	return each(ctx, &to);
+	int r = item->feed ? tell_lazy(lazy_feed_lazy(item->feed), &to, err) : 0;
+	if (r == 0)
+		r = each(ctx, &to);
+	free((void *)(uintptr_t)to.lazy_roots);
+	return r;
 }
 
 static int inspect_image(struct ramet_store *store, struct inspect *inspect,
@@ -185,7 +211,7 @@ static int inspect_image(struct ramet_store *store, struct inspect *inspect,
 	make_safe(&inspect->said.facts);
 	if (r == 0)
 		r = ask_catalogue(store, inspect, err);
-	return r < 0 ? r : tell(inspect, each, ctx);
+	return r < 0 ? r : tell(inspect, each, ctx, err);
 }
 
 int ramet_inspect(struct ramet_store *store, const struct ramet_inspect_options *options,

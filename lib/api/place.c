@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "image/merged.h"
+#include "image/stack.h"
 
 /* As for a diff: the largest directories fit, and the time is enough for what a slow reader does. */
 #define CHILD_MEMORY           ((size_t)2 << 30)
@@ -20,6 +21,9 @@
 int place_open(struct place *place, const struct ramet_place *where, struct ramet_error *err)
 {
 	int r = chain_open(NULL, where->image, where->layers, &place->chain, err);
+	if (r < 0)
+		return r;
+	r = chain_feed(&place->chain, err);
 	if (r < 0)
 		return r;
 	size_t layers = place->chain.count - 1;
@@ -42,7 +46,8 @@ static int open_image(struct place_view *view, const struct chain_image *image,
 	text_format(name, "the image %s", image->path);
 	if (name->failed)
 		return error_memory(err);
-	int r = image->format->open(image->fd, &view->images[view->count], err);
+	const struct stack_image one = {image->format, image->fd, name->data, image->feed};
+	int r = stack_image_open(&one, &view->images[view->count], err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", name->data);
 	*layer = (struct merged_layer){view->images[view->count], name->data};
@@ -83,17 +88,25 @@ struct sandbox_limits place_limits(uint64_t bytes)
 		.cpu_seconds = (unsigned)MIN(seconds, (uint64_t)CHILD_SECONDS_MAX)};
 }
 
+/* How much there is to be read. */
+static uint64_t image_bytes(const struct chain_image *image)
+{
+	struct lazy_facts facts;
+	if (!image->feed)
+		return (uint64_t)image->image.st.st_size;
+	lazy_describe(lazy_feed_lazy(image->feed), &facts);
+	return facts.image_bytes;
+}
+
 int place_run(const struct place *place, int (*work)(void *ctx, struct ramet_error *err), void *ctx,
 	int fd, void *answer, size_t answer_size, struct ramet_error *err)
 {
 	const struct chain *chain = &place->chain;
-	int fds[RAMET_CHAIN_MAX + 1];
-	size_t count = 0;
+	int fds[CHAIN_FDS + 1];
+	size_t count = chain_fds(chain, fds);
 	uint64_t bytes = 0;
-	for (size_t i = 0; i < chain->count; i++) {
-		fds[count++] = chain->items[i].fd;
-		bytes += (uint64_t)chain->items[i].image.st.st_size;
-	}
+	for (size_t i = 0; i < chain->count; i++)
+		bytes += image_bytes(&chain->items[i]);
 	if (fd >= 0)
 		fds[count++] = fd;
 	/* The child has no right to read the time zone. */

@@ -27,6 +27,28 @@ bool lazy_probe(int fd)
 	       memcmp(magic, LAZY_MAGIC, sizeof magic) == 0;
 }
 
+static int truncated(const char *path, struct ramet_error *err)
+{
+	return error_set(
+		err, EUCLEAN, "%s is truncated: it ends within its header; build it anew", path);
+}
+
+int lazy_format_name(
+	int fd, const char *path, char name[static LAZY_FORMAT_NAME], struct ramet_error *err)
+{
+	_Alignas(struct lazy_disk_header) char block[LAZY_HEADER];
+	const struct lazy_disk_header *header = (const void *)block;
+	ssize_t n = pread_full(fd, block, sizeof block, 0);
+	if (n < 0)
+		return error_errno(err, (int)-n, "cannot read %s", path);
+	if ((size_t)n < sizeof block)
+		return truncated(path, err);
+	int r = lazy_check_start(header, path, err);
+	memcpy(name, header->format, sizeof header->format);
+	name[sizeof header->format] = '\0';
+	return r;
+}
+
 static int map_file(struct lazy *lazy, const char *path, struct ramet_error *err)
 {
 	struct stat st;
@@ -35,10 +57,7 @@ static int map_file(struct lazy *lazy, const char *path, struct ramet_error *err
 	if (!S_ISREG(st.st_mode) || !lazy_probe(lazy->fd))
 		return error_set(err, EMEDIUMTYPE, "%s is no lazy image", path);
 	if (st.st_size < LAZY_HEADER)
-		return error_set(err, EUCLEAN,
-			"%s is truncated: it ends within its header; build "
-			"it anew",
-			path);
+		return truncated(path, err);
 	lazy->bytes = (uint64_t)st.st_size;
 	void *map = mmap(NULL, lazy->bytes, PROT_READ, MAP_SHARED, lazy->fd, 0);
 	if (map == MAP_FAILED)

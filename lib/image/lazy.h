@@ -39,6 +39,10 @@ struct lazy;
 
 /* Whether the file looks like one (its magic). */
 bool lazy_probe(int fd);
+/* The format of the image that a lazy file describes, from its header alone. Errors as lazy_open. */
+#define LAZY_FORMAT_NAME 17
+int lazy_format_name(
+	int fd, const char *path, char name[static LAZY_FORMAT_NAME], struct ramet_error *err);
 /* fd is borrowed and stays open as long as the lazy; path is for messages. The whole file is read
  * once, for its checksums. -EUCLEAN: damaged or truncated; -ENOTSUP: of a newer version. */
 int lazy_open(int fd, const char *path, struct lazy **lazy, struct ramet_error *err);

@@ -78,7 +78,7 @@ static int check_part(const struct lazy *lazy, const struct lazy_disk_header *he
 }
 
 /* The version comes before the checksum: it says what the rest means. */
-static int check_start(
+int lazy_check_start(
 	const struct lazy_disk_header *header, const char *path, struct ramet_error *err)
 {
 	if (memcmp(header->magic, LAZY_MAGIC, sizeof header->magic) != 0)
@@ -129,7 +129,7 @@ static void take_parts(struct lazy *lazy, const struct lazy_disk_header *header)
 int lazy_check_header(struct lazy *lazy, const char *path, struct ramet_error *err)
 {
 	const struct lazy_disk_header *header = (const void *)lazy->map;
-	int r = check_start(header, path, err);
+	int r = lazy_check_start(header, path, err);
 	for (enum lazy_part part = 0; part < LAZY_PARTS && r == 0; part++)
 		r = check_part(lazy, header, part, path, err);
 	if (r == 0)

@@ -10,7 +10,7 @@ struct lazy {
 	int fd;
 	const uint8_t *map; /* the whole file */
 	uint64_t bytes;     /* its length */
-	char format[17];
+	char format[LAZY_FORMAT_NAME];
 	uint64_t image_bytes, content_bytes, metadata_offset, metadata_bytes;
 	const struct lazy_disk_extent *extents;
 	const struct lazy_disk_file *files;
@@ -22,6 +22,9 @@ struct lazy {
 	char **root_paths; /* copies */
 };
 
+/* The header alone, LAZY_HEADER bytes. */
+int lazy_check_start(
+	const struct lazy_disk_header *header, const char *path, struct ramet_error *err);
 /* Header and checksums; fills what is above, but for root_paths. */
 int lazy_check_header(struct lazy *lazy, const char *path, struct ramet_error *err);
 /* Everything that the tables say. */

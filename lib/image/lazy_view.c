@@ -118,6 +118,20 @@ static const struct fs_ops lazy_view_ops = {
 	.close = view_close,
 };
 
+int lazy_format(
+	int fd, const char *path, const struct image_format **format, struct ramet_error *err)
+{
+	char name[LAZY_FORMAT_NAME];
+	int r = lazy_format_name(fd, path, name, err);
+	if (r < 0)
+		return r;
+	*format = image_format_find(name);
+	return *format ? 0
+		       : error_set(err, ENOTSUP,
+				 "%s is a lazy image in a format, %s, that this ramet does not know",
+				 path, text_disarm(name));
+}
+
 int lazy_view_open(const struct image_format *format, const struct lazy_feed *feed, struct fs **fs,
 	struct ramet_error *err)
 {

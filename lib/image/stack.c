@@ -4,13 +4,20 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
+#include "image/lazy_view.h"
 #include "image/merged.h"
+
+int stack_image_open(const struct stack_image *image, struct fs **fs, struct ramet_error *err)
+{
+	return image->feed ? lazy_view_open(image->format, image->feed, fs, err)
+			   : image->format->open(image->fd, fs, err);
+}
 
 static int open_images(const struct stack_image *images, size_t count, struct stack *stack,
 	struct ramet_error *err)
 {
 	for (size_t i = 0; i < count; i++) {
-		int r = images[i].format->open(images[i].fd, &stack->images[i], err);
+		int r = stack_image_open(&images[i], &stack->images[i], err);
 		if (r < 0)
 			return error_prefix(err, r, "%s", images[i].name);
 		stack->image_count++;

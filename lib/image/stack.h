@@ -4,6 +4,7 @@
 #define IMAGE_STACK_H
 
 #include "image/image.h"
+#include "image/lazy_feed.h"
 
 enum { STACK_IMAGES_MAX = 128 };
 
@@ -11,7 +12,8 @@ enum { STACK_IMAGES_MAX = 128 };
 struct stack_image {
 	const struct image_format *format;
 	int fd;
-	const char *name; /* for messages */
+	const char *name;             /* for messages */
+	const struct lazy_feed *feed; /* of a lazy image; otherwise NULL */
 };
 
 /* Start with {0}. */
@@ -24,6 +26,9 @@ struct stack {
 
 /* Whether one of the images has a lost+found that is the filesystem's own. */
 bool stack_has_lost_found(const struct stack_image *images, size_t count);
+
+/* The view of one image. Its error is without the image's name. */
+int stack_image_open(const struct stack_image *image, struct fs **fs, struct ramet_error *err);
 
 /* Open the images, the bottom one first; from 1 to STACK_IMAGES_MAX. Release the stack whatever was
  * answered. Errors: those of the readers, with the image's name in front; E2BIG. */
