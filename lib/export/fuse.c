@@ -40,7 +40,6 @@ enum {
 	RESIDENT = 4 << 20, /* memory that free slots may keep while there is work */
 	IDLE_MS = 1000,
 	GREETING_MS = 10000,
-	READAHEAD_KIB = 1024,
 };
 
 struct fuse_slot {
@@ -354,7 +353,6 @@ static int greet(struct fuse_export *fuse, struct ramet_error *err)
 		return error_set(err, EPROTO,
 			"the kernel's FUSE speaks no version of the protocol that is known here; it has "
 			"to be Linux 4.20 or newer");
-	fuse_set_readahead(fuse->folder, READAHEAD_KIB);
 	return 0;
 }
 

@@ -17,12 +17,10 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
-#include "base/fd.h"
 #include "base/program.h"
 #include "export/fuse.h"
 
@@ -240,20 +238,4 @@ int fuse_mount(const char *folder, bool read_only, bool others, char **path, int
 	else if (r < 0)
 		error_errno(err, -r, "the kernel refused");
 	return r < 0 ? error_prefix(err, r, "cannot mount the disk on %s", folder) : 0;
-}
-
-void fuse_set_readahead(const char *path, unsigned kib)
-{
-	struct statx stx;
-	char name[80], value[16];
-	/* Not asking the server, which is us. */
-	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE, &stx) < 0)
-		return;
-	snprintf(name, sizeof name, "/sys/class/bdi/%u:%u/read_ahead_kb", stx.stx_dev_major,
-		stx.stx_dev_minor);
-	_cleanup_close_ int fd = open(name, O_WRONLY | O_CLOEXEC);
-	int length = snprintf(value, sizeof value, "%u", kib);
-	/* Only root may. Without it the disk is read all the same. */
-	if (fd >= 0 && write_full(fd, value, (size_t)length) < 0)
-		return;
 }

@@ -16,7 +16,5 @@ int fuse_mount(const char *folder, bool read_only, bool others, char **path, int
 	struct ramet_error *err);
 /* At once, even when files of it are open. path is as fuse_mount() answered it. */
 int fuse_unmount(const char *path, struct ramet_error *err);
-/* How much the kernel reads ahead in the mount, when we may say so. */
-void fuse_set_readahead(const char *path, unsigned kib);
 
 #endif

@@ -16,7 +16,9 @@
 enum {
 	MINOR = 31, /* of the protocol: pages by number, folders without open */
 	OLDEST_MINOR = 28,
-	READAHEAD = 1 << 20,
+	/* The kernel's own measure. It also reads that much around each fault of a mapping: more would
+	 * have a guest on virtio-pmem pull in what it never looks at. */
+	READAHEAD = 128 << 10,
 	FOREVER = 1 << 30, /* seconds */
 	BLOCK = 4096,
 };
