@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve [-r] [-n] KIND ADDRESS FILE: a raw file by one of the exports, until SIGTERM or SIGINT, for
- * tests and benches of the exports alone. -r: read-only, -n: without io_uring. "ready" is printed
- * once clients can come.
+ * serve [-r] [-n] [-u UID] KIND ADDRESS FILE: a raw file by one of the exports, until SIGTERM or
+ * SIGINT, for tests and benches of the exports alone. -r: read-only, -n: without io_uring, -u: for
+ * that user. "ready" is printed once clients can come.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include "export/export.h"
 
 static struct loop *loop;
+static struct export_user user;
 
 static void stop(struct loop_fd *self, short revents)
 {
@@ -60,6 +61,7 @@ static int serve(const struct export_ops *ops, const char *address, struct block
 		.devices = &served,
 		.device_count = 1,
 		.address = address,
+		.user = user.uid ? &user : NULL,
 		.note = note};
 	if (r == 0)
 		r = ops->open(&options, &export, &err);
@@ -81,7 +83,7 @@ int main(int argc, char **argv)
 {
 	struct engine_options options = {0};
 	bool read_only = false;
-	for (int option; (option = getopt(argc, argv, "rn")) != -1;)
+	for (int option; (option = getopt(argc, argv, "rnu:")) != -1;)
 		switch (option) {
 		case 'r':
 			read_only = true;
@@ -89,12 +91,15 @@ int main(int argc, char **argv)
 		case 'n':
 			options.no_ring = true;
 			break;
+		case 'u':
+			user.uid = user.gid = (unsigned)strtoul(optarg, NULL, 10);
+			break;
 		default:
 			return 2;
 		}
 	const struct export_ops *ops = argc - optind == 3 ? export_find(argv[optind]) : NULL;
 	if (!ops) {
-		fprintf(stderr, "usage: serve [-r] [-n] KIND ADDRESS FILE\n");
+		fprintf(stderr, "usage: serve [-r] [-n] [-u UID] KIND ADDRESS FILE\n");
 		return 2;
 	}
 	int fd = open(argv[optind + 2], (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
