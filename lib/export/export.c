@@ -6,6 +6,7 @@
 const struct export_ops *const exports[] = {
 	&export_vhost_user_blk,
 	&export_nbd,
+	&export_nbd_device,
 	&export_fuse,
 	NULL,
 };

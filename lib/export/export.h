@@ -34,7 +34,9 @@ struct export_options {
 	const struct export_device *devices;
 	size_t device_count;
 	/* Where: nbd: the path of a socket, or "HOST:PORT"; vhost-user-blk: the path of a socket, one
-	 * device; fuse: an empty folder to mount on, one device; ublk: NULL. */
+	 * device; fuse: an empty folder to mount on, one device; ublk: NULL;
+	 * nbd-device: what tells this attachment from others, the same again after a crash (with it a
+	 * new server takes over the device of a killed one), or NULL. */
 	const char *address;
 	/* fuse: who may use the disk, and owns it, if that is not who serves it: a jailed VMM. NULL:
 	 * nobody else. */
@@ -72,6 +74,7 @@ struct export
 
 /* Each in its own file. */
 extern const struct export_ops export_nbd;
+extern const struct export_ops export_nbd_device;
 extern const struct export_ops export_fuse;
 extern const struct export_ops export_vhost_user_blk;
 /* The table, ended by NULL. */

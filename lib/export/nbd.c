@@ -243,7 +243,7 @@ const struct export_ops export_nbd = {
 	.name = "nbd",
 	.summary = "network block device, at a Unix socket or HOST:PORT",
 	.syscalls = (const int[]){SYS_accept4, SYS_recvmsg, SYS_sendmsg, SYS_setsockopt, SYS_mmap,
-		SYS_munmap, SYS_unlink, -1},
+		SYS_munmap, SYS_unlink, SYS_preadv2, -1},
 	.open = nbd_open,
 	.describe = nbd_describe,
 	.stop = nbd_stop,
