@@ -5,9 +5,9 @@
  * kernel's device-mapper. So a plain file, a tree served lazily and a copy-on-write file are one thing
  * to every export.
  *
- * Threads: map, prepare_write, commit_write and put are called from the engine's thread; ready, flush
- * and discard may block and are called from others, ready and discard many at once, and never two
- * flushes. A device guards what these share.
+ * Threads: map, prepare_write, commit_write and stalled are called from the engine's thread, put too
+ * but for extents with a group; ready, flush, discard and such a put may block and are called from
+ * others, many at once, but never two flushes. A device guards what these share.
  */
 #ifndef BLOCK_DEVICE_H
 #define BLOCK_DEVICE_H
@@ -34,6 +34,12 @@ struct block_extent {
 	/* put() must be called once the bytes have been read: it says whether they were the right
 	 * ones, and lets go of the fd. */
 	bool held;
+	/* Not 0: whoever has the bytes may not answer for ever (a FUSE server that hangs). Only
+	 * workers touch the file, put() is called by them too, and what waits for one group does not
+	 * hold up others. Never of writes. */
+	uint16_t group;
+	/* For put(): 0, the errno with which reading failed, or ECANCELED when nothing was read. */
+	int failed;
 };
 
 struct block_device;
@@ -52,6 +58,9 @@ struct block_ops {
 	/* The bytes of a held extent have been read: 0, or a negative errno when they are not to be
 	 * believed. */
 	int (*put)(struct block_device *device, const struct block_extent *extent);
+	/* An extent with a group has been read, or made ready, for stall_ms and more; over: that has
+	 * ended after all. Told once each. May be NULL. */
+	void (*stalled)(struct block_device *device, const struct block_extent *extent, bool over);
 	/*
 	 * Where what is written to [offset, offset + length) goes, as map: DATA, or WAIT. NULL: the
 	 * device is read-only. commit_write is told when the bytes are there; until then, and when it
@@ -74,7 +83,15 @@ struct block_device {
 	const struct block_ops *ops;
 	uint64_t size; /* bytes, a multiple of 512 */
 	bool read_only;
+	/* What takes longer has stalled, where extents have groups: milliseconds, 0 for never. With
+	 * fail_stalled it fails then with EIO, whenever it may end; else it is waited for. */
+	unsigned stall_ms;
+	bool fail_stalled;
 };
+
+/* Bytes of an extent with a group, at most: with fail_stalled they are read into memory of the
+ * engine's own. */
+#define BLOCK_GROUP_MOST ((uint64_t)256 << 10)
 
 void block_close(struct block_device *device); /* NULL is fine */
 static inline void block_closep(struct block_device **device)

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A file is what the walk saw when it is a regular file of the same inode, size and time of last
+ * change, to the nanosecond, and has a name still. That the order is open, compare, read, compare makes
+ * sure that what is read in between is right too: a write in between changes the time, once that is
+ * older than a tick of the clock that the kernel takes it from (current_time() in fs/inode.c; a jiffy).
+ */
+#include "block/source_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "source/tree.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+#ifndef EROFS_SUPER_MAGIC_V1
+#define EROFS_SUPER_MAGIC_V1 0xE0F5E1E2
+#endif
+
+enum { TRIES = 8, TICK_MS = 20, COARSE_TICK_MS = 2000 };
+
+static const char *const sentences[SOURCE_CAUSES] = {
+	[SOURCE_GONE] = "is gone since the image was described",
+	[SOURCE_CHANGED] = "changed since the image was described",
+	[SOURCE_REPLACED] = "was replaced by another since the image was described",
+	[SOURCE_REFUSED] = "may not be read by the one who serves it",
+	[SOURCE_UNREACHABLE] = "cannot be read",
+};
+
+const char *source_cause_sentence(enum source_cause cause)
+{
+	return sentences[cause];
+}
+
+enum source_cause source_cause_of(int code)
+{
+	switch (code) {
+	case ENOENT:
+	case ENOTDIR:
+		return SOURCE_GONE;
+	case ELOOP:
+	case EXDEV:
+	case ENXIO:
+	case ENODEV:
+		return SOURCE_REPLACED;
+	case EACCES:
+	case EPERM:
+		return SOURCE_REFUSED;
+	default:
+		return SOURCE_UNREACHABLE;
+	}
+}
+
+/* EAGAIN: names moved while the kernel made sure that the path stays beneath. */
+static int open_beneath(int folder, const char *path, uint64_t flags)
+{
+	const struct open_how how = {.flags = flags | O_CLOEXEC | O_NOFOLLOW,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	long fd = -1;
+	for (int i = 0; i < TRIES; i++) {
+		fd = syscall(SYS_openat2, folder, path, &how, sizeof how);
+		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+			break;
+	}
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* Go down as many folders of a path that is too long as fit into one. */
+static int descend(int folder, const char **path)
+{
+	char part[PATH_MAX];
+	size_t length = PATH_MAX - 1;
+	while (length && (*path)[length] != '/')
+		length--;
+	if (!length)
+		return -ENAMETOOLONG;
+	memcpy(part, *path, length);
+	part[length] = '\0';
+	*path += length + 1;
+	return open_beneath(folder, part, O_PATH | O_DIRECTORY);
+}
+
+/* Not on a disk here: another process, or machine, answers for it, or may. An overlay may lie on such
+ * a one. */
+static bool is_slow(int fd)
+{
+	struct statfs fs;
+	if (fstatfs(fd, &fs) < 0)
+		return true;
+	switch ((unsigned long)fs.f_type) {
+	case EXT4_SUPER_MAGIC:
+	case XFS_SUPER_MAGIC:
+	case BTRFS_SUPER_MAGIC:
+	case F2FS_SUPER_MAGIC:
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+	case SQUASHFS_MAGIC:
+	case EROFS_SUPER_MAGIC_V1:
+	case ISOFS_SUPER_MAGIC:
+		return false;
+	default:
+		return true;
+	}
+}
+
+int source_open(int root, const char *path, int *out, bool *slow)
+{
+	_cleanup_close_ int folder = -1;
+	while (strlen(path) >= PATH_MAX) {
+		int next = descend(folder < 0 ? root : folder, &path);
+		if (next < 0)
+			return next;
+		cleanup_close(&folder);
+		folder = next;
+	}
+	if (folder < 0)
+		folder = fcntl(root, F_DUPFD_CLOEXEC, 0);
+	const uint64_t flags = O_RDONLY | O_NONBLOCK;
+	int fd = open_beneath(folder, path, flags | O_NOATIME);
+	if (fd == -EPERM) /* the file is not ours */
+		fd = open_beneath(folder, path, flags);
+	if (fd < 0)
+		return fd;
+	*slow = is_slow(fd);
+	*out = fd;
+	return 0;
+}
+
+static enum source_cause compare(const struct statx *is, const struct lazy_file *seen)
+{
+	if (!S_ISREG(is->stx_mode) || is->stx_ino != seen->inode)
+		return SOURCE_REPLACED;
+	if (is->stx_nlink == 0)
+		return SOURCE_GONE;
+	bool same = is->stx_size == seen->size && tree_time(is->stx_mtime.tv_sec) == seen->mtime &&
+		    is->stx_mtime.tv_nsec == seen->mtime_nsec;
+	return same ? SOURCE_RIGHT : SOURCE_CHANGED;
+}
+
+enum source_cause source_compare(int fd, bool slow, const struct lazy_file *seen, int *code)
+{
+	struct statx is;
+	int flags = AT_EMPTY_PATH | (slow ? AT_STATX_FORCE_SYNC : AT_STATX_SYNC_AS_STAT);
+	if (statx(fd, "", flags, STATX_BASIC_STATS, &is) < 0) {
+		*code = errno;
+		return source_cause_of(errno);
+	}
+	return compare(&is, seen);
+}
+
+void source_settle(const struct lazy_file *seen)
+{
+	struct timespec now;
+	int64_t tick = seen->mtime_nsec ? TICK_MS : COARSE_TICK_MS;
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (now.tv_sec - seen->mtime > 10 || seen->mtime - now.tv_sec > 10)
+		return;
+	int64_t age = (now.tv_sec - seen->mtime) * 1000 +
+		      (now.tv_nsec - (int64_t)seen->mtime_nsec) / 1000000;
+	if (age >= tick || age < -tick)
+		return;
+	int64_t left = tick - age;
+	const struct timespec wait = {left / 1000, left % 1000 * 1000000};
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &wait, NULL);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether a source file is what the walk saw. */
+#ifndef BLOCK_SOURCE_CHECK_H
+#define BLOCK_SOURCE_CHECK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "image/lazy.h"
+
+enum source_cause {
+	SOURCE_RIGHT,
+	SOURCE_GONE,
+	SOURCE_CHANGED,
+	SOURCE_REPLACED,
+	SOURCE_REFUSED,
+	SOURCE_UNREACHABLE,
+	SOURCE_CAUSES,
+};
+
+/* What to say of a file, after its name; static. */
+const char *source_cause_sentence(enum source_cause cause);
+/* Of an errno from opening or reading. */
+enum source_cause source_cause_of(int code);
+
+/*
+ * Open path (as long as it may be) beneath root, through no symlink and to no device. 0, with *slow:
+ * the filesystem is not one that answers at once; or a negative errno: -ELOOP where a symlink stands
+ * in the way.
+ */
+int source_open(int root, const char *path, int *fd, bool *slow);
+/*
+ * Compare an open file with what was seen. A slow filesystem is asked, not its cache: that may take
+ * for ever. code: the errno of SOURCE_UNREACHABLE and SOURCE_REFUSED.
+ */
+enum source_cause source_compare(int fd, bool slow, const struct lazy_file *seen, int *code);
+/* Wait until a file that was last written at that time cannot be written again without its time
+ * showing it: clocks of files tick, in steps of up to 10 ms, or of up to 2 s where they count seconds
+ * (no fraction). */
+void source_settle(const struct lazy_file *seen);
+
+#endif

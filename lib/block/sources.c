@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A table of open files by their index in the lazy file, and a list of them, the least recently used
+ * last. What is kept open beyond its use is bounded; what is held is bounded by the engine's moves.
+ *
+ * A file that turns out wrong leaves the table at once, and those who hold it find that out each for
+ * itself. The next one who asks opens and checks it anew, at most once a second; so a file that was put
+ * back as it was is right again.
+ *
+ * The lock is never held over a system call: files of a server that hangs hang too, closing included,
+ * so what is closed is closed by a worker unless the file is on a disk.
+ */
+#include "block/sources.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "block/source_check.h"
+#include "block/source_notes.h"
+
+/* Files that were opened for someone who did not take them yet are let go of only beyond so many. */
+enum { OPEN_FILES = 64, FRESH = 128, BUCKETS = 128, AGAIN_MS = 1000, GROUPS = 15 };
+
+struct source {
+	uint32_t file;
+	int fd;
+	unsigned refs;
+	enum { OPENING, OPEN, BAD } state;
+	bool listed; /* in the table; what is not is freed when nobody holds it */
+	bool fresh;  /* opened, and not taken yet */
+	bool slow;
+	uint64_t checked; /* milliseconds: when it was found BAD */
+	struct lazy_file seen;
+	struct source *chain;         /* of its bucket, or of those to be closed */
+	struct source *newer, *older; /* while listed */
+};
+
+struct sources {
+	const struct lazy *lazy;
+	const int *roots;
+	struct source_notes *notes;
+	bool fail_stalled;
+	unsigned most, count;
+	pthread_mutex_t lock;
+	pthread_cond_t opened;
+	struct source *buckets[BUCKETS];
+	struct source *newest, *oldest;
+};
+
+static uint64_t now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+int sources_new(
+	const struct lazy *lazy, const struct block_layout_options *options, struct sources **out)
+{
+	struct sources *sources = calloc(1, sizeof *sources);
+	if (!sources)
+		return -ENOMEM;
+	int r = source_notes_new(lazy, options, &sources->notes);
+	if (r < 0) {
+		free(sources);
+		return r;
+	}
+	sources->lazy = lazy;
+	sources->roots = options->roots;
+	sources->fail_stalled = options->fail_stalled;
+	sources->most = options->open_files ? options->open_files : OPEN_FILES;
+	pthread_mutex_init(&sources->lock, NULL);
+	pthread_cond_init(&sources->opened, NULL);
+	*out = sources;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------- */
+
+static struct source **bucket_of(struct sources *sources, uint32_t file)
+{
+	return &sources->buckets[file % BUCKETS];
+}
+
+static struct source *find(struct sources *sources, uint32_t file)
+{
+	struct source *source = *bucket_of(sources, file);
+	while (source && (source->file != file || !source->listed))
+		source = source->chain;
+	return source;
+}
+
+/* Whoever holds a file finds it here even when it is not listed any more. */
+static struct source *find_held(struct sources *sources, uint32_t file, int fd)
+{
+	struct source *source = *bucket_of(sources, file);
+	while (source->fd != fd || source->file != file)
+		source = source->chain;
+	return source;
+}
+
+static void leave_order(struct sources *sources, struct source *source)
+{
+	*(source->newer ? &source->newer->older : &sources->newest) = source->older;
+	*(source->older ? &source->older->newer : &sources->oldest) = source->newer;
+}
+
+static void enter_order(struct sources *sources, struct source *source)
+{
+	source->newer = NULL;
+	source->older = sources->newest;
+	*(sources->newest ? &sources->newest->newer : &sources->oldest) = source;
+	sources->newest = source;
+}
+
+static void used(struct sources *sources, struct source *source)
+{
+	if (sources->newest == source)
+		return;
+	leave_order(sources, source);
+	enter_order(sources, source);
+}
+
+static void unlist(struct sources *sources, struct source *source)
+{
+	if (!source->listed)
+		return;
+	source->listed = false;
+	sources->count--;
+	leave_order(sources, source);
+}
+
+/* Take what nobody holds out of the table, for discard(). */
+static void remove_source(struct sources *sources, struct source *source, struct source **removed)
+{
+	unlist(sources, source);
+	struct source **at = bucket_of(sources, source->file);
+	while (*at != source)
+		at = &(*at)->chain;
+	*at = source->chain;
+	source->chain = *removed;
+	*removed = source;
+}
+
+static void discard(struct source *removed)
+{
+	while (removed) {
+		struct source *next = removed->chain;
+		cleanup_close(&removed->fd);
+		free(removed);
+		removed = next;
+	}
+}
+
+static void evict(struct sources *sources, struct source **removed)
+{
+	for (struct source *at = sources->oldest, *newer; at && sources->count > sources->most;
+		at = newer) {
+		newer = at->newer;
+		bool wanted = at->fresh && sources->count <= sources->most + FRESH;
+		if (at->refs == 0 && at->state != OPENING && !wanted)
+			remove_source(sources, at, removed);
+	}
+}
+
+void sources_free(struct sources *sources)
+{
+	if (!sources)
+		return;
+	struct source *removed = NULL;
+	while (sources->oldest)
+		remove_source(sources, sources->oldest, &removed);
+	discard(removed);
+	source_notes_free(sources->notes);
+	pthread_cond_destroy(&sources->opened);
+	pthread_mutex_destroy(&sources->lock);
+	free(sources);
+}
+
+/* ------------------------------------------------------------------------------------------- */
+
+uint16_t sources_group(const struct sources *sources, uint32_t file)
+{
+	struct lazy_file seen;
+	lazy_file(sources->lazy, file, &seen);
+	return (uint16_t)(1 + seen.root % GROUPS);
+}
+
+bool sources_take(struct sources *sources, uint32_t file, struct block_extent *extent, int *result)
+{
+	pthread_mutex_lock(&sources->lock);
+	struct source *source = find(sources, file);
+	bool open = source && source->state == OPEN;
+	if (sources->fail_stalled && source && source_is_stalled(sources->notes, file)) {
+		*result = -EIO;
+		open = false;
+	}
+	if (open) {
+		source->refs++;
+		source->fresh = false;
+		used(sources, source);
+		extent->fd = source->fd;
+		extent->source = file;
+		extent->group = source->slow ? (uint16_t)(1 + source->seen.root % GROUPS) : 0;
+	}
+	pthread_mutex_unlock(&sources->lock);
+	return open;
+}
+
+static enum source_cause open_source(
+	const struct sources *sources, struct source *source, int *fd, int *code)
+{
+	_cleanup_text_ struct text path = {0};
+	int r = lazy_file_path(sources->lazy, source->file, &path);
+	if (r == 0)
+		r = source_open(sources->roots[source->seen.root], path.data, fd, &source->slow);
+	if (r < 0) {
+		*code = -r;
+		return source_cause_of(-r);
+	}
+	enum source_cause cause = source_compare(*fd, source->slow, &source->seen, code);
+	if (cause == SOURCE_RIGHT)
+		source_settle(&source->seen);
+	return cause;
+}
+
+/* Nobody else touches a source that is OPENING. */
+static int open_and_check(struct sources *sources, struct source *source)
+{
+	int code = 0;
+	_cleanup_close_ int fd = -1;
+	struct source *removed = NULL;
+	enum source_cause cause = open_source(sources, source, &fd, &code);
+	source_note_cause(sources->notes, source->file, cause, code);
+	pthread_mutex_lock(&sources->lock);
+	source->state = cause == SOURCE_RIGHT ? OPEN : BAD;
+	source->fresh = cause == SOURCE_RIGHT;
+	source->checked = now();
+	if (cause == SOURCE_RIGHT)
+		source->fd = TAKE_FD(fd);
+	evict(sources, &removed);
+	pthread_cond_broadcast(&sources->opened);
+	pthread_mutex_unlock(&sources->lock);
+	discard(removed);
+	return cause == SOURCE_RIGHT ? 0 : -EIO;
+}
+
+static struct source *list_new(struct sources *sources, uint32_t file)
+{
+	struct source *source = malloc(sizeof *source);
+	if (!source)
+		return NULL;
+	*source = (struct source){.file = file, .fd = -1, .state = OPENING, .listed = true};
+	lazy_file(sources->lazy, file, &source->seen);
+	source->chain = *bucket_of(sources, file);
+	*bucket_of(sources, file) = source;
+	enter_order(sources, source);
+	sources->count++;
+	return source;
+}
+
+int sources_ready(struct sources *sources, uint32_t file)
+{
+	int result = 0;
+	struct source *mine = NULL, *source;
+	pthread_mutex_lock(&sources->lock);
+	while ((source = find(sources, file)) && source->state == OPENING)
+		pthread_cond_wait(&sources->opened, &sources->lock);
+	if (!source) {
+		mine = list_new(sources, file);
+		result = mine ? 0 : -ENOMEM;
+	} else if (source->state == BAD && now() - source->checked < AGAIN_MS) {
+		result = -EIO;
+	} else if (source->state == BAD) {
+		mine = source;
+		mine->state = OPENING;
+	}
+	pthread_mutex_unlock(&sources->lock);
+	return mine ? open_and_check(sources, mine) : result;
+}
+
+/* ------------------------------------------------------------------------------------------- */
+
+/* What is wrong with a file that was read. */
+static enum source_cause check_read(const struct source *source, int failed, int *code)
+{
+	enum source_cause cause = source_compare(source->fd, source->slow, &source->seen, code);
+	if (cause != SOURCE_RIGHT || !failed)
+		return cause;
+	*code = failed;
+	return SOURCE_UNREACHABLE;
+}
+
+int sources_put(struct sources *sources, const struct block_extent *extent)
+{
+	struct source *removed = NULL;
+	enum source_cause cause = SOURCE_RIGHT;
+	pthread_mutex_lock(&sources->lock);
+	struct source *source = find_held(sources, extent->source, extent->fd);
+	if (extent->failed != ECANCELED) {
+		int code = 0;
+		pthread_mutex_unlock(&sources->lock);
+		cause = check_read(source, extent->failed, &code);
+		source_note_cause(sources->notes, source->file, cause, code);
+		pthread_mutex_lock(&sources->lock);
+	}
+	if (cause != SOURCE_RIGHT)
+		unlist(sources, source);
+	if (--source->refs == 0 && !source->listed)
+		remove_source(sources, source, &removed);
+	pthread_mutex_unlock(&sources->lock);
+	discard(removed);
+	return cause == SOURCE_RIGHT ? 0 : -EIO;
+}
+
+void sources_stalled(struct sources *sources, const struct block_extent *extent, bool over)
+{
+	source_note_stalled(sources->notes, extent->source, over);
+}
