@@ -204,11 +204,13 @@ static bool begin_extent(
 }
 
 /* What was mapped but not begun lets go of its files. */
-static void let_go(struct engine *engine, const struct block_extent *extents, unsigned count)
+static void let_go(struct engine *engine, struct block_extent *extents, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		if (extents[i].held)
+		if (extents[i].held) {
+			extents[i].failed = ECANCELED;
 			engine->device->ops->put(engine->device, &extents[i]);
+		}
 }
 
 static void starve(struct engine *engine, struct block_request *request)
@@ -326,8 +328,10 @@ static void move_end(struct move *move, int64_t result)
 		move_start(move);
 		return;
 	}
-	if (move->extent.kind == BLOCK_DATA)
+	if (move->extent.kind == BLOCK_DATA) {
+		move->extent.failed = result < 0 ? (int)-result : 0;
 		put(engine, request, &move->extent);
+	}
 	move_give(move);
 	advance(engine, request);
 	feed_starved(engine);
