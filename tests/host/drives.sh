@@ -30,7 +30,7 @@ want=$(md5sum < "$PREPARED/root/data/content" | cut -d ' ' -f 1)
 mkdir "$scratch/vm" "$scratch/fuse"
 cp "$PREPARED/volume" "$scratch/volume"
 at_exit() {
-  kill $servers 2> /dev/null
+  for pid in $servers; do kill "$pid" 2> /dev/null; done
   wait
 }
 servers=
