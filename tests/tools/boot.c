@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * boot [-s PID] [-v] VMM FOLDER KERNEL MODULES DRIVE... -- COMMAND [ARGUMENT]...: one machine by
- * lib/vmm alone, for the tests of what reaches its drives. DRIVE is KIND,ID,ro|rw,PATH[,EXPORT]; the
- * ones that are "ro" are images, from the bottom up, and a last one that is "rw" the volume. PID: what
- * serves them; when it ends, and FOLDER has a file "server" by then, the pid in that goes on. The
- * command's status is this program's; 120: the machine failed, with a sentence.
+ * lib/vmm alone, for the tests of what reaches its drives. MODULES "-": the kernel needs none. DRIVE is
+ * KIND,ID,ro|rw,PATH[,EXPORT]; the ones that are "ro" are images, from the bottom up, and a last one
+ * that is "rw" the volume. PID: what serves them; when it ends, and FOLDER has a file "server" by then,
+ * the pid in that goes on. The command's status is this program's; 120: the machine failed, with a
+ * sentence.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -84,7 +85,8 @@ static int initramfs_make(
 	while (names[n])
 		n++;
 	memcpy(names + n, formats, sizeof formats);
-	struct initramfs_options options = {.modules_dir = modules,
+	struct initramfs_options options = {
+		.modules_dir = strcmp(modules, "-") == 0 ? NULL : modules,
 		.modules = names,
 		.arguments = boot->more.length ? boot->more.data : NULL};
 	snprintf(boot->initrd, sizeof boot->initrd, "%s/initramfs", boot->folder);
