@@ -16,9 +16,11 @@
 #include <sys/stat.h>
 
 #include "api/place.h"
+#include "api/verify_lazy.h"
 #include "base/cleanup.h"
 #include "base/file_digest.h"
 #include "base/progress.h"
+#include "image/lazy.h"
 #include "look/proof.h"
 #include "store/images.h"
 
@@ -290,13 +292,40 @@ static int compare_digest(struct ramet_store *store, struct verifier *verifier,
 	result->digest_state = wanted ? "right" : "unknown";
 	if (!store || result->findings || (image->digest && *image->digest))
 		return 0;
-	const struct store_image_facts facts = {
-		.format = verifier->format->name, .digest = result->digest};
+	const struct store_image_facts facts = {.format = verifier->format->name,
+		.digest = result->digest,
+		.lazy = lazy_probe(verifier->fd)};
 	int r = image->id ? store_image_set_digest(store, image, result->digest, err)
 			  : store_image_insert(store, image, &facts, err);
 	if (r == 0 && !wanted)
 		result->digest_state = "noted";
 	return r;
+}
+
+static void lazy_finding(void *ctx, const char *sentence)
+{
+	add_finding(ctx, sentence);
+}
+
+/* Its digest first: a file that is no image to prove() is just read. */
+static int prove_lazy(struct verifier *verifier, struct ramet_error *err)
+{
+	const struct verify_lazy lazy = {.fd = verifier->fd,
+		.path = verifier->options->image,
+		.finding = lazy_finding,
+		.ctx = verifier,
+		.progress = verifier->options->progress,
+		.progress_ctx = verifier->options->progress_ctx};
+	int r = prove(verifier, err);
+	return r < 0 ? r : verify_lazy(&lazy, &verifier->format, verifier->result, err);
+}
+
+static int prove_file(struct verifier *verifier, bool known, struct ramet_error *err)
+{
+	if (lazy_probe(verifier->fd))
+		return prove_lazy(verifier, err);
+	int r = identify(verifier, known, err);
+	return r < 0 ? r : prove(verifier, err);
 }
 
 static int verify(struct ramet_store *store, struct verifier *verifier, struct store_image *image,
@@ -310,9 +339,7 @@ static int verify(struct ramet_store *store, struct verifier *verifier, struct s
 		return error_set(err, EMEDIUMTYPE, "the image %s is not a file", path);
 	int r = store ? store_image_find(store, verifier->fd, path, image, err) : 0;
 	if (r == 0)
-		r = identify(verifier, image->id != 0, err);
-	if (r == 0)
-		r = prove(verifier, err);
+		r = prove_file(verifier, image->id != 0, err);
 	if (r == 0 && !is_unchanged(verifier))
 		r = error_set(
 			err, ESTALE, "the image %s was written while it was being read", path);

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The checksums and what the tables say are looked at when the file is opened; the tree that the
+ * metadata make is walked in a child, as that of any image; the source files are this process's to
+ * open.
+ */
+#include "api/verify_lazy.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "api/place.h"
+#include "base/cleanup.h"
+#include "base/progress.h"
+#include "image/lazy_content.h"
+#include "image/lazy_view.h"
+#include "look/look.h"
+
+struct counting {
+	const struct image_format *format;
+	const struct lazy_feed *feed;
+	const char *name;
+	struct census census;
+};
+
+static int count_work(void *ctx, struct ramet_error *err)
+{
+	struct counting *counting = ctx;
+	_cleanup_fs_ struct fs *fs = NULL;
+	int r = lazy_view_open(counting->format, counting->feed, &fs, err);
+	if (r < 0)
+		return r;
+	const struct changes_view view = {.fs = fs, .name = counting->name};
+	return look_census(&view, &counting->census, err);
+}
+
+static int count_tree(const struct verify_lazy *verify, const struct lazy_feed *feed,
+	const struct image_format *format, struct ramet_verify_result *result,
+	struct ramet_error *err)
+{
+	_cleanup_text_ struct text name = {0};
+	text_format(&name, "the image %s", verify->path);
+	if (name.failed)
+		return error_memory(err);
+	struct counting counting = {.format = format, .feed = feed, .name = name.data};
+	struct lazy_facts facts;
+	lazy_describe(lazy_feed_lazy(feed), &facts);
+	const struct sandbox_limits limits = place_limits(facts.metadata_bytes);
+	int fds[LAZY_FEED_FDS];
+	struct ramet_error why = {0};
+	lazy_feed_fds(feed, fds);
+	int r = sandbox_run(name.data, &limits, count_work, &counting, fds, LAZY_FEED_FDS,
+		&counting.census, sizeof counting.census, &why);
+	result->entries = counting.census.entries;
+	result->files = counting.census.files;
+	result->content_bytes = counting.census.content_bytes;
+	if (r == -EUCLEAN || r == -EMEDIUMTYPE) {
+		verify->finding(verify->ctx, why.message);
+		return 0;
+	}
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
+static int check_sources(
+	const struct verify_lazy *verify, const struct lazy *lazy, struct ramet_error *err)
+{
+	struct meter meter = {
+		.report = verify->progress, .ctx = verify->progress_ctx, .step = "verify"};
+	struct lazy_facts facts;
+	int *roots;
+	if (lazy_roots_open(lazy, &roots) < 0)
+		return error_memory(err);
+	lazy_describe(lazy, &facts);
+	meter.total = facts.files;
+	/* A folder that is gone is said once, and not for each file that was in it. */
+	for (uint32_t i = 0; i < facts.roots; i++)
+		if (roots[i] < 0) {
+			struct ramet_error why = {0};
+			error_errno(&why, -roots[i], "cannot open %s, which its content is in",
+				lazy_root(lazy, i));
+			verify->finding(verify->ctx, why.message);
+		}
+	for (uint32_t i = 0; i < facts.files; i++) {
+		struct ramet_error why = {0};
+		struct lazy_file file;
+		lazy_file(lazy, i, &file);
+		meter_advance(&meter, i);
+		if (roots[file.root] < 0)
+			continue;
+		_cleanup_close_ int fd = lazy_content_open(lazy, roots, i, &why);
+		if (fd < 0)
+			verify->finding(verify->ctx, why.message);
+	}
+	lazy_roots_close(lazy, roots);
+	return 0;
+}
+
+static int look_inside(const struct verify_lazy *verify, const struct lazy_feed *feed,
+	const struct image_format **format, struct ramet_verify_result *result,
+	struct ramet_error *err)
+{
+	int r = lazy_format(verify->fd, verify->path, format, err);
+	if (r < 0)
+		return r;
+	snprintf(result->format, sizeof result->format, "%s", (*format)->name);
+	r = count_tree(verify, feed, *format, result, err);
+	return r < 0 ? r : check_sources(verify, lazy_feed_lazy(feed), err);
+}
+
+int verify_lazy(const struct verify_lazy *verify, const struct image_format **format,
+	struct ramet_verify_result *result, struct ramet_error *err)
+{
+	struct lazy_feed *feed = NULL;
+	struct ramet_error why = {0};
+	*format = NULL;
+	int r = lazy_feed_open(verify->fd, verify->path, &feed, &why);
+	if (r == -EUCLEAN) {
+		verify->finding(verify->ctx, why.message);
+		return 0;
+	}
+	if (r < 0) {
+		if (err)
+			*err = why;
+		return r;
+	}
+	r = look_inside(verify, feed, format, result, err);
+	lazy_feed_close(feed);
+	return r;
+}
