@@ -38,12 +38,21 @@ static const char *const part_names[LAZY_PARTS] = {
 	[LAZY_PART_NAMES] = "names",
 };
 
-static int part_damaged(
-	const char *path, enum lazy_part part, const char *how, struct ramet_error *err)
+static int part_damaged(const char *path, const char *before, enum lazy_part part,
+	const char *after, struct ramet_error *err)
 {
-	char what[64];
-	snprintf(what, sizeof what, "its %s %s", part_names[part], how);
+	char what[96];
+	snprintf(what, sizeof what, "%s%s%s", before, part_names[part], after);
 	return damaged(path, what, err);
+}
+
+static int entry_damaged(
+	const char *path, const char *what, uint64_t number, struct ramet_error *err)
+{
+	char sentence[96];
+	snprintf(sentence, sizeof sentence, "its %s %llu makes no sense", what,
+		(unsigned long long)number);
+	return damaged(path, sentence, err);
 }
 
 /* A fuzzer cannot make checksums, so they count as right there, as those of the other formats do. */
@@ -62,18 +71,18 @@ static int check_part(const struct lazy *lazy, const struct lazy_disk_header *he
 	const struct lazy_disk_part *entry = &header->parts[part];
 	uint64_t offset = le64toh(entry->offset), length = le64toh(entry->length);
 	if (offset % LAYOUT_BLOCK || offset < LAZY_HEADER || length % entry_bytes[part] ||
-		entry->zero)
-		return part_damaged(path, part, "cannot be where the header has it", err);
+		entry->zero || !range_within(offset, length, INT64_MAX))
+		return part_damaged(
+			path, "its header has an impossible place for the ", part, "", err);
 	if (!range_within(offset, length, lazy->bytes))
 		return error_set(err, EUCLEAN,
-			"%s is truncated: it has %llu bytes, and its %s end at byte %llu; build it "
-			"anew",
-			path, (unsigned long long)lazy->bytes, part_names[part],
+			"%s is truncated: it has %llu bytes, and should have %llu; build it anew",
+			path, (unsigned long long)lazy->bytes,
 			(unsigned long long)(offset + length));
 	if (length / entry_bytes[part] > (part == LAZY_PART_EXTENTS ? UINT64_MAX : LAZY_NONE))
-		return part_damaged(path, part, "has too many entries", err);
+		return part_damaged(path, "there is too much of its ", part, "", err);
 	if (!matches(entry->checksum, lazy->map + offset, length))
-		return part_damaged(path, part, "does not match its checksum", err);
+		return part_damaged(path, "the checksum of its ", part, " is wrong", err);
 	return 0;
 }
 
@@ -93,7 +102,7 @@ int lazy_check_start(
 	memcpy(copy, header, sizeof copy);
 	memset(copy + offsetof(struct lazy_disk_header, checksum), 0, sizeof header->checksum);
 	if (!matches(header->checksum, copy, sizeof copy))
-		return damaged(path, "its header does not match its checksum", err);
+		return damaged(path, "the checksum of its header is wrong", err);
 	if (version == 0)
 		return damaged(path, "it has no version", err);
 	for (size_t i = sizeof *header; i < sizeof copy; i++)
@@ -174,12 +183,8 @@ static int check_extents(const struct lazy *lazy, const char *path, struct ramet
 {
 	uint64_t end = 0, content = 0, metadata = 0;
 	for (uint64_t i = 0; i < lazy->extent_count; i++)
-		if (!check_extent(lazy, &lazy->extents[i], &end, &content, &metadata)) {
-			char what[96];
-			snprintf(what, sizeof what, "its extent %llu cannot be",
-				(unsigned long long)i);
-			return damaged(path, what, err);
-		}
+		if (!check_extent(lazy, &lazy->extents[i], &end, &content, &metadata))
+			return entry_damaged(path, "extent", i, err);
 	if (content != lazy->content_bytes || metadata != lazy->metadata_bytes)
 		return damaged(path, "its extents are not as long as it says", err);
 	return 0;
@@ -204,19 +209,19 @@ static bool check_folder(const struct lazy *lazy, uint32_t index)
 int lazy_check_tables(const struct lazy *lazy, const char *path, struct ramet_error *err)
 {
 	if (lazy->image_bytes % LAYOUT_BLOCK || lazy->image_bytes > INT64_MAX)
-		return damaged(path, "its image has no whole number of blocks", err);
+		return damaged(path, "its image is no whole number of blocks", err);
 	if (lazy->name_bytes && lazy->names[lazy->name_bytes - 1])
 		return damaged(path, "its last name has no end", err);
 	for (uint32_t i = 0; i < lazy->root_count; i++) {
 		const char *root = name_at(lazy, le32toh(lazy->roots[i].path));
 		if (!root || root[0] != '/' || lazy->roots[i].zero)
-			return damaged(path, "one of its roots is no absolute path", err);
+			return entry_damaged(path, "root", i, err);
 	}
 	for (uint32_t i = 0; i < lazy->folder_count; i++)
 		if (!check_folder(lazy, i))
-			return damaged(path, "one of its folders cannot be", err);
+			return entry_damaged(path, "folder", i, err);
 	for (uint32_t i = 0; i < lazy->file_count; i++)
 		if (!check_file(lazy, &lazy->files[i]))
-			return damaged(path, "one of its files cannot be", err);
+			return entry_damaged(path, "file", i, err);
 	return check_extents(lazy, path, err);
 }

@@ -12,6 +12,7 @@
 #include "image/overlay.h"
 #include "image/squashfs_reader.h"
 #include "tests/fuzz/image.h"
+#include "tests/fuzz/lazy.h"
 #include "tests/unit/tap.h"
 
 static const char *corpus(void)
@@ -35,6 +36,7 @@ static const struct kind {
 	{"squashfs", false, squashfs_open},
 	{"ext4", true, open_ext4},
 	{"erofs", true, erofs_open},
+	{"lazy", true, NULL},
 };
 
 static const struct kind *kind_find(const char *format)
@@ -58,6 +60,8 @@ static int read_whole(int dirfd, const char *format, const char *path, struct ra
 						  : image_plain((uint8_t *)data, size);
 	if (fd < 0)
 		return error_set(err, EINVAL, "%s is no short form", path);
+	if (!kind->open)
+		return lazy_walk(fd, err);
 	r = kind->open(fd, &fs, err);
 	return r < 0 ? r : walk_all(fs, err);
 }
@@ -96,6 +100,11 @@ static void test_good_ext4(void)
 static void test_good_erofs(void)
 {
 	all_good("erofs");
+}
+
+static void test_good_lazy(void)
+{
+	all_good("lazy");
 }
 
 static const struct refusal {
@@ -203,6 +212,78 @@ static const struct refusal {
 	{"erofs", "time", EUCLEAN, "1000000000 nanoseconds"},
 	{"erofs", "time-overflow", EUCLEAN, "its time is beyond"},
 	{"erofs", "truncated", EUCLEAN, "but the file has"},
+	{"lazy", "content-bytes", EUCLEAN, "its extents are not as long as it says"},
+	{"lazy", "extent-before-another", EUCLEAN, "its extent 2 makes no sense"},
+	{"lazy", "extent-beyond-its-file", EUCLEAN, "its extent 1 makes no sense"},
+	{"lazy", "extent-beyond-the-image", EUCLEAN, "its extent 3 makes no sense"},
+	{"lazy", "extent-file", EUCLEAN, "its extent 1 makes no sense"},
+	{"lazy", "extent-flags", EUCLEAN, "its extent 1 makes no sense"},
+	{"lazy", "extent-not-on-a-block", EUCLEAN, "its extent 1 makes no sense"},
+	{"lazy", "extent-of-nothing", EUCLEAN, "its extent 1 makes no sense"},
+	{"lazy", "extent-offset-not-on-a-block", EUCLEAN, "its extent 2 makes no sense"},
+	{"lazy", "extent-offset-wraps", EUCLEAN, "its extent 1 makes no sense"},
+	{"lazy", "extent-on-another", EUCLEAN, "its extent 2 makes no sense"},
+	{"lazy", "extent-wraps", EUCLEAN, "its extent 3 makes no sense"},
+	{"lazy", "extents-beyond", EUCLEAN,
+		"it is truncated: it has 36864 bytes, and should have 1099511631872"},
+	{"lazy", "extents-sum", EUCLEAN, "the checksum of its table of extents is wrong"},
+	{"lazy", "file-flags", EUCLEAN, "its file 0 makes no sense"},
+	{"lazy", "file-folder", EUCLEAN, "its file 0 makes no sense"},
+	{"lazy", "file-name-beyond", EUCLEAN, "its file 0 makes no sense"},
+	{"lazy", "file-name-dot", EUCLEAN, "its file 0 makes no sense"},
+	{"lazy", "file-name-dot-dot", EUCLEAN, "its file 0 makes no sense"},
+	{"lazy", "file-name-empty", EUCLEAN, "its file 0 makes no sense"},
+	{"lazy", "file-name-slash", EUCLEAN, "its file 0 makes no sense"},
+	{"lazy", "file-negative", EUCLEAN, "its file 0 makes no sense"},
+	{"lazy", "file-time", EUCLEAN, "its file 0 makes no sense"},
+	{"lazy", "files-beyond", EUCLEAN,
+		"its header has an impossible place for the table of files"},
+	{"lazy", "files-sum", EUCLEAN, "the checksum of its table of files is wrong"},
+	{"lazy", "folder-in-a-later-one", EUCLEAN, "its folder 0 makes no sense"},
+	{"lazy", "folder-in-itself", EUCLEAN, "its folder 1 makes no sense"},
+	{"lazy", "folder-name-beyond", EUCLEAN, "its folder 1 makes no sense"},
+	{"lazy", "folder-name-dot", EUCLEAN, "its folder 1 makes no sense"},
+	{"lazy", "folder-name-dot-dot", EUCLEAN, "its folder 1 makes no sense"},
+	{"lazy", "folder-name-empty", EUCLEAN, "its folder 1 makes no sense"},
+	{"lazy", "folder-name-slash", EUCLEAN, "its folder 1 makes no sense"},
+	{"lazy", "folder-root", EUCLEAN, "its folder 0 makes no sense"},
+	{"lazy", "folders-beyond", EUCLEAN,
+		"it is truncated: it has 36864 bytes, and should have 1099511631872"},
+	{"lazy", "folders-sum", EUCLEAN, "the checksum of its table of folders is wrong"},
+	{"lazy", "header-goes-on", EUCLEAN, "its header goes on where it should end"},
+	{"lazy", "header-sum", EUCLEAN, "the checksum of its header is wrong"},
+	{"lazy", "image-not-of-blocks", EUCLEAN, "its image is no whole number of blocks"},
+	{"lazy", "image-too-large", EUCLEAN, "its image is no whole number of blocks"},
+	{"lazy", "magic", EMEDIUMTYPE, "it is no lazy image"},
+	{"lazy", "metadata-beyond", EUCLEAN,
+		"it is truncated: it has 36864 bytes, and should have 1099511631872"},
+	{"lazy", "metadata-is-a-table", EUCLEAN, "its extent 3 makes no sense"},
+	{"lazy", "metadata-is-the-header", EUCLEAN, "its extent 0 makes no sense"},
+	{"lazy", "metadata-of-half-a-block", EUCLEAN, "its extent 0 makes no sense"},
+	{"lazy", "metadata-sum", EUCLEAN, "the checksum of its metadata is wrong"},
+	{"lazy", "name-without-end", EUCLEAN, "its last name has no end"},
+	{"lazy", "names-beyond", EUCLEAN,
+		"it is truncated: it has 36864 bytes, and should have 1099511631872"},
+	{"lazy", "names-sum", EUCLEAN, "the checksum of its names is wrong"},
+	{"lazy", "no-names", EUCLEAN, "its root 0 makes no sense"},
+	{"lazy", "part-in-header", EUCLEAN, "its header has an impossible place for the names"},
+	{"lazy", "part-not-on-a-block", EUCLEAN,
+		"its header has an impossible place for the table of extents"},
+	{"lazy", "part-of-half-entries", EUCLEAN,
+		"its header has an impossible place for the table of files"},
+	{"lazy", "part-wraps", EUCLEAN,
+		"its header has an impossible place for the table of extents"},
+	{"lazy", "root-path-beyond", EUCLEAN, "its root 0 makes no sense"},
+	{"lazy", "root-relative", EUCLEAN, "its root 0 makes no sense"},
+	{"lazy", "roots-beyond", EUCLEAN,
+		"it is truncated: it has 36864 bytes, and should have 1099511631872"},
+	{"lazy", "roots-sum", EUCLEAN, "the checksum of its table of roots is wrong"},
+	{"lazy", "truncated", EUCLEAN,
+		"it is truncated: it has 32768 bytes, and should have 32793"},
+	{"lazy", "truncated-in-header", EUCLEAN, "it is truncated: it ends within its header"},
+	{"lazy", "version-newer", ENOTSUP,
+		"it is of version 2 of the lazy format, and this ramet reads up to 1"},
+	{"lazy", "version-none", EUCLEAN, "it has no version"},
 };
 
 static void test_bad(void)
@@ -338,6 +419,7 @@ static void test_same(void)
 TEST_MAIN({"good squashfs images are read whole", test_good_squashfs},
 	{"good ext4 images are read whole, journals included", test_good_ext4},
 	{"good EROFS images are read whole, of any block size", test_good_erofs},
+	{"good lazy files are read whole", test_good_lazy},
 	{"damaged images are refused and say what is damaged", test_bad},
 	{"every damaged image has a sentence it is refused with", test_bad_known},
 	{"an overlay is merged", test_overlay},
