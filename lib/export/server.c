@@ -37,6 +37,7 @@ static const struct key device_keys[] = {
 	KEY(STRING, server_device, name),
 	KEY(STRING, server_device, path),
 	KEY(STRING, server_device, address),
+	KEY(STRING, server_device, identity),
 	KEY(NUMBER, server_device, fd),
 	KEY(NUMBER, server_device, read_only),
 	KEY(NUMBER, server_device, lazy),

@@ -20,6 +20,8 @@ struct server_device {
 	char *name;    /* "base", "layer1", "volume" */
 	char *path;    /* of its file, for messages */
 	char *address; /* see struct export_options; "": there is none */
+	/* The SHA-256 of its file, 64 hexadecimal digits, for records; "": not known. */
+	char *identity;
 	/* Numbers. Files are open in the server; -1: none. */
 	int64_t fd, read_only, lazy;
 	int64_t record;    /* gets what was read, in its order */

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the server keeps: its open files, threads, reading below the roots of what it serves lazily, and
+ * the calls of its export. What exports try when they end (taking their socket or mount away) is
+ * refused and does no harm: whoever ends a server tidies up after it.
+ */
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "base/cleanup.h"
+#include "base/confine.h"
+#include "server/inside.h"
+
+/* What every server needs, besides what computing, reading and writing do. */
+static const int common[] = {
+	SYS_preadv2,
+	SYS_pwritev2,
+	SYS_poll,
+	SYS_ppoll,
+	SYS_io_uring_enter,
+	SYS_accept,
+	SYS_accept4,
+	SYS_recvfrom,
+	SYS_recvmsg,
+	SYS_sendto,
+	SYS_sendmsg,
+	SYS_getsockopt,
+	SYS_setsockopt,
+	SYS_getsockname,
+	SYS_getpeername,
+	SYS_shutdown,
+	SYS_fcntl,
+	SYS_eventfd2,
+	SYS_dup,
+	SYS_pipe2,
+	SYS_clock_nanosleep,
+	SYS_nanosleep,
+	SYS_fadvise64,
+	SYS_readahead,
+	SYS_getuid,
+	SYS_geteuid,
+	SYS_fstatfs,
+	SYS_mincore,
+};
+/* Where there is a root to open files below. */
+static const int for_roots[] = {SYS_openat2, SYS_statx};
+
+static const int refused[] = {SYS_unlink, SYS_unlinkat, SYS_rmdir, SYS_umount2, SYS_mount,
+	SYS_clone, SYS_vfork, SYS_fork, SYS_execve, SYS_socket, SYS_connect, SYS_kill};
+
+/* Bytes of memory of its own; a guest's is not counted. */
+#define MEMORY_MOST ((rlim_t)512 << 20)
+
+static int set_limits(void)
+{
+	struct rlimit limit;
+	if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
+		return -errno;
+		/* The address sanitizer reserves terabytes. */
+#if !defined(__SANITIZE_ADDRESS__)
+	if (getrlimit(RLIMIT_DATA, &limit) < 0)
+		return -errno;
+	limit.rlim_cur = limit.rlim_max = MIN(limit.rlim_max, MEMORY_MOST);
+	if (setrlimit(RLIMIT_DATA, &limit) < 0)
+		return -errno;
+#endif
+	return 0;
+}
+
+typedef VECTOR(int) numbers;
+
+static int add(numbers *list, const int *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int *item = vector_push(list);
+		if (!item)
+			return -ENOMEM;
+		*item = items[i];
+	}
+	return 0;
+}
+
+static int collect(const struct server *server, numbers *calls, numbers *roots)
+{
+	int r = add(calls, common, ARRAY_SIZE(common));
+	for (const int *call = server->ops->syscalls; r == 0 && call && *call >= 0; call++)
+		r = add(calls, call, 1);
+	for (size_t i = 0; i < server->served_count && r == 0; i++) {
+		const struct server_device *given = server->served[i].given;
+		r = add(roots, given->roots.items, given->roots.count);
+	}
+	if (r == 0 && roots->count)
+		r = add(calls, for_roots, ARRAY_SIZE(for_roots));
+	return r;
+}
+
+static int enter(const struct confine *confine)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
+		return -errno;
+	int r = confine_paths(confine);
+	if (r == 0)
+		r = set_limits();
+	return r < 0 ? r : confine_calls(confine);
+}
+
+int server_shut_in(struct server *server, struct ramet_error *err)
+{
+	numbers calls = {0}, roots = {0};
+	int r = collect(server, &calls, &roots);
+	const struct confine confine = {.threads = true,
+		.files = true,
+		.folders = roots.items,
+		.folder_count = roots.count,
+		.calls = calls.items,
+		.call_count = calls.count,
+		.refused = refused,
+		.refused_count = ARRAY_SIZE(refused)};
+	if (r == 0 && !confine_has_paths())
+		log_note(&server->log, "this kernel has no landlock: only the system calls of the "
+				       "server are limited");
+	if (r == 0)
+		r = enter(&confine);
+	vector_free(&calls);
+	vector_free(&roots);
+	return r < 0 ? error_errno(err, -r, "the server cannot shut itself in") : 0;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ramet-server CONFIG ANSWER: serves the drives of one fork by one export, in a process of its own, so
+ * that whatever goes wrong in it is one VM's. ramet starts it; CONFIG and ANSWER are fds (see
+ * export/server.h).
+ *
+ * Everything is opened first, clients cannot come before; then the server shuts itself in, says that it
+ * serves, and stays until it gets SIGTERM, or until whoever holds the other end of life is gone.
+ *
+ * Ending takes a bounded time: a source that does not answer any more must not keep a fork attached.
+ */
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "server/inside.h"
+
+enum { END_SECONDS = 5, CONFIG_MOST = 16 << 20 };
+
+static void stop(struct loop_fd *self, short revents)
+{
+	struct server *server = (struct server *)((char *)self - offsetof(struct server, signals));
+	loop_stop(server->loop, 0);
+}
+
+static void orphaned(struct loop_fd *self, short revents)
+{
+	struct server *server = (struct server *)((char *)self - offsetof(struct server, life));
+	loop_stop(server->loop, 0);
+}
+
+/* Nothing of whoever started it: not its terminal, not its folder, not its signals. */
+static int leave(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+		return -errno;
+#if !defined(__SANITIZE_ADDRESS__)
+	if (dup2(null, STDERR_FILENO) < 0)
+		return -errno;
+#endif
+	if (null > STDERR_FILENO)
+		close(null);
+	setsid(); /* fails where it is the first of its session already */
+	if (chdir("/") < 0)
+		return -errno;
+	umask(077);
+	signal(SIGPIPE, SIG_IGN);
+	return 0;
+}
+
+static int watch(struct server *server, struct ramet_error *err)
+{
+	sigset_t ends;
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGHUP);
+	sigprocmask(SIG_SETMASK, &ends, NULL);
+	server->signals = (struct loop_fd){
+		.fd = signalfd(-1, &ends, SFD_CLOEXEC), .events = POLLIN, .ready = stop};
+	server->life = (struct loop_fd){
+		.fd = (int)server->config.life, .events = POLLIN, .ready = orphaned};
+	if (server->signals.fd < 0)
+		return error_errno(err, errno, "the server cannot wait for signals");
+	int r = loop_add(server->loop, &server->signals);
+	if (r == 0 && server->life.fd >= 0)
+		r = loop_add(server->loop, &server->life);
+	return r < 0 ? error_memory(err) : 0;
+}
+
+static int open_export(struct server *server, size_t first, size_t count, struct ramet_error *err)
+{
+	const char *address = server->served[first].given->address;
+	const struct export_options options = {.loop = server->loop,
+		.devices = server->exported + first,
+		.device_count = count,
+		.address = address && *address ? address : NULL,
+		.note = log_note,
+		.note_ctx = &server->log};
+	struct export *export = NULL;
+	int r = server->ops->open(&options, &export, err);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		server->served[first + i].export = export;
+		server->served[first + i].index = i;
+	}
+	return r;
+}
+
+static int open_exports(struct server *server, struct ramet_error *err)
+{
+	size_t count = server->served_count;
+	if (server->ops->many)
+		return open_export(server, 0, count, err);
+	int r = 0;
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = open_export(server, i, 1, err);
+	return r;
+}
+
+/* What was opened already is taken away again also when a later step fails. */
+static void close_exports(struct server *server)
+{
+	for (size_t i = 0; i < server->served_count; i++)
+		if (server->served[i].export && server->served[i].index == 0)
+			server->ops->close(server->served[i].export);
+}
+
+static int open_all(struct server *server, struct ramet_error *err)
+{
+	server->ops = export_find(server->config.kind);
+	if (!server->ops)
+		return error_set(
+			err, EOPNOTSUPP, "there is no export called %s", server->config.kind);
+	int r = loop_new(&server->loop, err);
+	if (r == 0)
+		r = watch(server, err);
+	if (r == 0)
+		r = devices_open(server, err);
+	if (r == 0)
+		r = open_exports(server, err);
+	return r;
+}
+
+static void answer(int fd, const struct server *server)
+{
+	_cleanup_text_ struct text text = {0};
+	server_answer_write(getpid(), &text);
+	for (size_t i = 0; i < server->served_count; i++) {
+		const struct served *served = &server->served[i];
+		server_answer_write_address(
+			server->ops->describe(served->export, served->index), &text);
+	}
+	if (!text.failed)
+		(void)write_full(fd, text.data, text.length);
+	close(fd);
+}
+
+static int refuse(int fd, int code, const struct ramet_error *err)
+{
+	_cleanup_text_ struct text text = {0};
+	server_answer_write_failure(-code, *err->message ? err->message : strerror(-code), &text);
+	if (!text.failed)
+		(void)write_full(fd, text.data, text.length);
+	return EXIT_FAILURE;
+}
+
+/* Once it has rung there is nothing left to wait for. */
+static void ring(int signal)
+{
+	_exit(EXIT_FAILURE);
+}
+
+static void end(struct server *server)
+{
+	signal(SIGALRM, ring);
+	alarm(END_SECONDS);
+	for (size_t i = 0; i < server->served_count; i++) {
+		struct served *served = &server->served[i];
+		if (served->prefetch)
+			prefetch_stop(served->prefetch);
+		if (server->ops->stop && served->index == 0)
+			server->ops->stop(served->export);
+	}
+	devices_end(server);
+	close_exports(server);
+	log_note(&server->log, "ended");
+}
+
+static int serve(struct server *server, int answer_fd)
+{
+	struct ramet_error err = {0};
+	int r = open_all(server, &err);
+	if (r == 0) {
+		figures_start(server);
+		log_note(&server->log, "serves");
+		/* What opening needed is not needed any more. */
+		malloc_trim(0);
+		r = server_shut_in(server, &err);
+	}
+	if (r < 0) {
+		close_exports(server);
+		return refuse(answer_fd, r, &err);
+	}
+	answer(answer_fd, server);
+	loop_run(server->loop);
+	end(server);
+	return EXIT_SUCCESS;
+}
+
+static int read_config(int fd, struct server_config *config)
+{
+	_cleanup_text_ struct text bytes = {0};
+	char piece[4096];
+	ssize_t n;
+	while ((n = read_full(fd, piece, sizeof piece)) > 0 && bytes.length < CONFIG_MOST)
+		text_append_bytes(&bytes, piece, (size_t)n);
+	close(fd);
+	if (n < 0 || bytes.failed)
+		return n < 0 ? (int)n : -ENOMEM;
+	return server_config_read(bytes.data ? bytes.data : "", bytes.length, config);
+}
+
+int main(int argc, char **argv)
+{
+	static struct server server = {.config = SERVER_CONFIG_NONE};
+	uint64_t config, answer_fd;
+	if (argc != 3 || text_parse_uint(argv[1], INT32_MAX, &config) < 0 ||
+		text_parse_uint(argv[2], INT32_MAX, &answer_fd) < 0) {
+		fprintf(stderr,
+			"ramet-server: 'ramet attach' and 'ramet run' start this program.\n");
+		return 2;
+	}
+	struct ramet_error err = {0};
+	int r = read_config((int)config, &server.config);
+	if (r == 0)
+		r = leave();
+	if (r < 0)
+		return refuse((int)answer_fd, r, &err);
+	log_open(&server.log, (int)server.config.log);
+	/* Nothing is freed at the end: the process is what holds it. */
+	_exit(serve(&server, (int)answer_fd));
+}
