@@ -12,8 +12,8 @@
 #define COLUMNS \
 	"SELECT f.id, f.name, i.path, i.format, i.read_only_paths, i.process, f.mode, f.provider, " \
 	"f.size, f.created, i.size, i.mtime_ns, i.inode, " \
-	"EXISTS (SELECT 1 FROM fork_layer WHERE fork = f.id), i.id, i.lazy, " \
-	"m.path, m.size, m.mtime_ns, m.inode " \
+	"EXISTS (SELECT 1 FROM fork_layer WHERE fork = f.id), i.id, i.lazy, i.made, " \
+	"m.path, m.size, m.mtime_ns, m.inode, i.digest " \
 	"FROM fork f JOIN image i ON i.id = f.image " LAYER_JOIN "WHERE f.state = 'ready'"
 
 /* Looking up many forks: their layers are asked for with one statement. */
@@ -35,6 +35,7 @@ void store_fork_free(struct store_fork *fork)
 	free(fork->base);
 	free(fork->format);
 	free(fork->base_plain);
+	free(fork->base_digest);
 	store_layers_free(&fork->layers);
 	free(fork->read_only_paths);
 	free(fork->process);
@@ -86,13 +87,16 @@ static int read_strings(const struct ramet_store *store, sqlite3_stmt *row, stru
 		.created = sqlite3_column_int64(row, 9),
 		.base_image = sqlite3_column_int64(row, 14),
 		.base_lazy = sqlite3_column_int(row, 15),
+		.base_made = sqlite3_column_int(row, 16),
+		.base_digest = catalogue_text(row, 21),
 	};
 	if (fork->name && asprintf(&fork->folder, "%s/forks/%s", store->root, fork->name) < 0)
 		fork->folder = NULL;
 	if (fork->folder && asprintf(&fork->volume, "%s/volume", fork->folder) < 0)
 		fork->volume = NULL;
 	bool whole = fork->name && fork->base && fork->format && fork->read_only_paths &&
-		     fork->process && fork->mode && fork->provider && fork->volume;
+		     fork->process && fork->base_digest && fork->mode && fork->provider &&
+		     fork->volume;
 	return whole ? 0 : -ENOMEM;
 }
 
@@ -103,8 +107,8 @@ static int read_row(struct reader *reader, struct store_fork *fork, struct ramet
 	if (r == 0) {
 		fork->base_state = store_image_state(fork->base, sqlite3_column_int64(row, 10),
 			sqlite3_column_int64(row, 11), sqlite3_column_int64(row, 12));
-		if (store_image_plain(row, 15, fork->base, &fork->base_state, &fork->base_plain) <
-			0)
+		if (store_image_plain(row, 17, fork->base_lazy, fork->base, &fork->base_state,
+			    &fork->base_plain) < 0)
 			r = error_memory(err);
 		if (r == 0 && sqlite3_column_int(row, 13))
 			r = read_layers(reader, fork, err);

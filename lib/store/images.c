@@ -107,16 +107,16 @@ static int note_facts(struct ramet_store *store, struct store_image *image,
 		return r;
 	r = catalogue_number(store, &image->id, err,
 		"INSERT INTO image(path, format, size, mtime_ns, inode, read_only_paths, created, "
-		"process, digest, lazy, owned) "
-		"VALUES(?, ?, ?, ?, ?, ifnull(?, ''), ?, ifnull(?, ''), ifnull(?, ''), ?, ?) "
+		"process, digest, lazy, made, owned) "
+		"VALUES(?, ?, ?, ?, ?, ifnull(?, ''), ?, ifnull(?, ''), ifnull(?, ''), ?, ?, ?) "
 		"ON CONFLICT(path, size, mtime_ns, inode) "
 		"DO UPDATE SET format = excluded.format, read_only_paths = excluded.read_only_paths, "
-		"lazy = excluded.lazy, owned = excluded.owned, "
+		"lazy = excluded.lazy, made = max(made, excluded.made), owned = max(owned, excluded.owned), "
 		"process = excluded.process, digest = ifnull(nullif(excluded.digest, ''), digest) "
 		"RETURNING id",
-		"ssiiisissii", image->path, facts->format, size, stat_mtime_ns(&image->st), inode,
+		"ssiiisissiii", image->path, facts->format, size, stat_mtime_ns(&image->st), inode,
 		facts->read_only_paths, (int64_t)time(NULL), facts->process, facts->digest,
-		(int64_t)facts->lazy, (int64_t)facts->owned);
+		(int64_t)facts->lazy, (int64_t)facts->made, (int64_t)facts->owned);
 	return r < 0 ? r : note_parents(store, image, facts, err);
 }
 
@@ -344,23 +344,24 @@ int store_layer_push(struct store_layers *layers, sqlite3_stmt *row, struct rame
 	layer->state = store_image_state(layer->path, sqlite3_column_int64(row, 4),
 		sqlite3_column_int64(row, 5), sqlite3_column_int64(row, 6));
 	layer->lazy = sqlite3_column_int(row, 7);
-	return store_image_plain(row, 7, layer->path, &layer->state, &layer->plain) < 0
+	layer->made = sqlite3_column_int(row, 8);
+	return store_image_plain(row, 9, layer->lazy, layer->path, &layer->state, &layer->plain) < 0
 		       ? error_memory(err)
 		       : 0;
 }
 
 int store_image_plain(
-	sqlite3_stmt *row, int first, const char *path, const char **state, char **plain)
+	sqlite3_stmt *row, int first, bool lazy, const char *path, const char **state, char **plain)
 {
-	if (!sqlite3_column_int(row, first)) {
+	if (!lazy) {
 		*plain = strdup(path);
 		return *plain ? 0 : -ENOMEM;
 	}
-	const char *file = (const char *)sqlite3_column_text(row, first + 1);
+	const char *file = (const char *)sqlite3_column_text(row, first);
 	*plain = NULL;
-	if (!file || strcmp(store_image_state(file, sqlite3_column_int64(row, first + 2),
-				    sqlite3_column_int64(row, first + 3),
-				    sqlite3_column_int64(row, first + 4)),
+	if (!file || strcmp(store_image_state(file, sqlite3_column_int64(row, first + 1),
+				    sqlite3_column_int64(row, first + 2),
+				    sqlite3_column_int64(row, first + 3)),
 			     "unchanged") != 0)
 		return 0;
 	*state = "unchanged";

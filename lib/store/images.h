@@ -81,17 +81,17 @@ const char *store_image_state(const char *path, int64_t size, int64_t mtime_ns, 
 /* For forks.c: the next image that a statement answers, its columns from first on being LAYER_COLUMNS
  * of an image i. */
 #define LAYER_COLUMNS \
-	"i.id, i.path, i.format, i.digest, i.size, i.mtime_ns, i.inode, i.lazy, " \
+	"i.id, i.path, i.format, i.digest, i.size, i.mtime_ns, i.inode, i.lazy, i.made, " \
 	"m.path, m.size, m.mtime_ns, m.inode"
-enum { LAYER_COLUMN_COUNT = 12 };
+enum { LAYER_COLUMN_COUNT = 13 };
 /* To be put behind the table i. */
 #define LAYER_JOIN " LEFT JOIN image m ON m.id = i.materialized "
 struct sqlite3_stmt;
-/* Of a row's five columns from first on, the last ones of LAYER_COLUMNS: which file has the bytes of
+/* Of a row's four columns from first on, the last ones of LAYER_COLUMNS: which file has the bytes of
  * the image at path (struct store_layer's plain). What is there as a plain file is unchanged, whatever
  * happened to the lazy one. -ENOMEM. */
-int store_image_plain(
-	struct sqlite3_stmt *row, int first, const char *path, const char **state, char **plain);
+int store_image_plain(struct sqlite3_stmt *row, int first, bool lazy, const char *path,
+	const char **state, char **plain);
 /* Put what a layer says on what is known of those below it: read_only_paths and process grow. */
 int store_layer_facts(char **read_only_paths, char **process, struct sqlite3_stmt *row, int first);
 int store_layer_push(

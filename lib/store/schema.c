@@ -59,10 +59,12 @@ static const char *const steps[] = {
 	"CREATE INDEX fork_layer_image ON fork_layer(image);",
 
 	/* lazy: the file is a lazy file, of an image of this format. materialized: the image with
-	 * the same bytes, as a plain file. owned: ramet made the file for the forks that stand on it,
-	 * and removes it with the last of them. */
+	 * the same bytes, as a plain file. made: the file was written by this store's ramet, so what
+	 * it says of the host's folders is true. owned: it was made for the forks that stand on it,
+	 * and goes with the last of them. */
 	"ALTER TABLE image ADD COLUMN lazy INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE image ADD COLUMN materialized INTEGER REFERENCES image(id);"
+	"ALTER TABLE image ADD COLUMN made INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE image ADD COLUMN owned INTEGER NOT NULL DEFAULT 0;",
 };
 enum { SCHEMA_VERSION = ARRAY_SIZE(steps) };

@@ -39,6 +39,7 @@ struct store_layers {
 		char *digest;      /* "sha256:HEX", "" when it was never computed */
 		const char *state; /* "unchanged", "changed" or "missing"; static */
 		bool lazy;         /* the file at path is a lazy file */
+		bool made;         /* as in struct store_image_facts */
 		/* The file that has the image's bytes: path, or what a lazy one was materialised to;
 		 * NULL where they are only to be had by serving it. */
 		char *plain;
@@ -55,7 +56,8 @@ struct store_fork {
 	char *base;                 /* absolute path of the image; of the bottom one in a chain */
 	char *format;               /* of the base: "squashfs", "ext4" */
 	int64_t base_image;         /* its row */
-	bool base_lazy;             /* as in struct store_layer */
+	bool base_lazy, base_made;  /* as in struct store_layer */
+	char *base_digest;          /* the same */
 	char *base_plain;           /* the same */
 	struct store_layers layers; /* the images above the base; none for most forks */
 	/* Absolute paths that the guest mounts read-only, one a line, "" for none: of the base and
@@ -127,6 +129,7 @@ struct store_image_facts {
 	const int64_t *parents;
 	size_t parent_count;
 	bool lazy;  /* the file is a lazy one, of an image of this format */
+	bool made;  /* we wrote it: the folders that a lazy file names are the user's word */
 	bool owned; /* it goes with the last fork that stands on it */
 };
 
