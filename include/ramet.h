@@ -343,6 +343,84 @@ RAMET_API int ramet_config(struct ramet_store *store, const struct ramet_run_opt
 	char **json, struct ramet_error *err);
 
 /* ------------------------------------------------------------------------------------------- */
+/* Serving a fork's drives.                                                                     */
+
+/* One that is served. Strings live until the callback returns. */
+struct ramet_served_device {
+	const char *name;    /* "base", "layer1", "volume" */
+	const char *address; /* what a client connects to: a URI, the path of a socket or of a file */
+	const char *file;    /* what it is made of: an image file, a lazy file or the volume */
+	bool read_only;
+	bool lazy;
+	uint64_t size; /* bytes, 0: not known */
+	/* What was asked of a read-only one since it was attached, in bytes: by clients; of it, what
+	 * was asked for once or more; what had been read before, by them or ahead of them; and what
+	 * was read ahead. */
+	uint64_t reads, bytes_asked, bytes_unique, bytes_hit, bytes_ahead;
+};
+
+struct ramet_attachment {
+	const char *fork;
+	const char *kind; /* "nbd", or "path" */
+	int pid;          /* of the server; 0 for "path" */
+	bool for_run;     /* `ramet run` started it and will end it */
+	const struct ramet_served_device *devices;
+	size_t device_count;
+	const char *log; /* path of the file with what an operator should read; "" for "path" */
+	const char *warnings; /* its last lines, each with its end of line */
+};
+typedef int (*ramet_attachment_fn)(void *ctx, const struct ramet_attachment *attachment);
+
+struct ramet_attach_options {
+	const char *name;
+	const char *via; /* one of ramet_exports(), or "path" */
+	/* Where: nbd: the path of a socket, or "HOST:PORT". Else, for a single drive the path of its
+	 * socket, or the empty folder to mount on; for several a folder, in which each has its own
+	 * under its name. NULL: in the fork's folder. */
+	const char *address;
+	/* All drives, the volume too. Otherwise the images that are lazy, and where none is, all. */
+	bool all;
+	bool read_only; /* the volume cannot be written to */
+	/* What happens to reads of a source that does not answer for stall_seconds (0: 30): they go on
+	 * waiting, and that is noted, or they fail. */
+	bool fail_stalled;
+	unsigned stall_seconds;
+	/* Where the roots of lazy images are now, for those that moved: "DIR" (there is but one root),
+	 * "N=DIR" (the N-th root, from 1) or "OLD=DIR". NULL-terminated, or NULL. */
+	const char *const *sources;
+	bool no_prefetch; /* do not read ahead what an earlier run recorded */
+	uint64_t prefetch_bandwidth; /* bytes a second at most, 0: 256 MiB */
+};
+
+/*
+ * Serve the drives of a fork until ramet_detach(): by a process of its own, which holds the fork
+ * meanwhile. each is told what is served, also when it was served in just this way already. "path"
+ * starts nothing: each is told the drives' files.
+ * Errors: ENOENT, EINVAL (options), EBUSY (in use, or attached in another way), EOPNOTSUPP (this host,
+ * or this ramet, has no such export; a lazy image has no path), ESTALE (an image is not the one that
+ * the fork was made of), EPERM (a lazy file that this store did not make names folders: say them with
+ * sources), and what the export answers.
+ */
+RAMET_API int ramet_attach(struct ramet_store *store, const struct ramet_attach_options *options,
+	ramet_attachment_fn each, void *ctx, struct ramet_error *err);
+/*
+ * End serving the fork; also when nothing is served. What a server left that was killed is tidied up.
+ * A server that `ramet run` started is ended only with force: its guest gets I/O errors.
+ * Errors: ENOENT, EBUSY, ETIMEDOUT (the server cannot be ended: a source hangs in the kernel).
+ */
+RAMET_API int ramet_detach(
+	struct ramet_store *store, const char *name, bool force, struct ramet_error *err);
+/* Call each for the attachment of the fork, when there is one. Errors: ENOENT. */
+RAMET_API int ramet_attachments(struct ramet_store *store, const char *name,
+	ramet_attachment_fn each, void *ctx, struct ramet_error *err);
+
+struct ramet_export_info {
+	const char *name, *summary; /* static */
+};
+/* The ways out, ended by one without a name. Static. */
+RAMET_API const struct ramet_export_info *ramet_exports(void);
+
+/* ------------------------------------------------------------------------------------------- */
 /* What a fork changed.                                                                         */
 
 struct ramet_diff_options {

@@ -218,8 +218,13 @@ int main(int argc, char **argv)
 			"ramet-server: 'ramet attach' and 'ramet run' start this program.\n");
 		return 2;
 	}
+	/* The server is nobody's child; whoever started it waits for this process, and reads on. */
+	pid_t pid = fork();
+	if (pid > 0)
+		_exit(EXIT_SUCCESS);
+	mallopt(M_ARENA_MAX, 1);
 	struct ramet_error err = {0};
-	int r = read_config((int)config, &server.config);
+	int r = pid < 0 ? -errno : read_config((int)config, &server.config);
 	if (r == 0)
 		r = leave();
 	if (r < 0)
