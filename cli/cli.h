@@ -112,9 +112,9 @@ void cli_progress_end(struct cli_progress *progress);
 const char *cli_format_choose(const char *given, const char *image);
 
 extern const struct command *const commands[]; /* ended by NULL */
-extern const struct command command_build, command_prepare, command_materialize, command_fork,
-	command_run, command_diff, command_commit, command_config, command_ls, command_cat,
-	command_inspect, command_verify, command_show, command_rm, command_doctor, command_help,
-	command_completion;
+extern const struct command command_attach, command_build, command_cat, command_commit,
+	command_completion, command_config, command_detach, command_diff, command_doctor,
+	command_fork, command_help, command_inspect, command_ls, command_materialize,
+	command_prepare, command_rm, command_run, command_show, command_verify;
 
 #endif

@@ -5,9 +5,12 @@
  * refused and does no harm: whoever ends a server tidies up after it.
  */
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/confine.h"
@@ -41,6 +44,8 @@ static const int common[] = {
 	SYS_readahead,
 	SYS_getuid,
 	SYS_geteuid,
+	SYS_getgid,
+	SYS_getegid,
 	SYS_fstatfs,
 	SYS_mincore,
 };
@@ -96,6 +101,26 @@ static int collect(const struct server *server, numbers *calls, numbers *roots)
 	return r;
 }
 
+static struct server *last_words_of;
+
+/* A server that would do what it may not is broken, or taken over: it says so, and ends. */
+static void forbidden(int signal, siginfo_t *info, void *context)
+{
+	char sentence[96];
+	snprintf(sentence, sizeof sentence,
+		"tried system call %d, which is forbidden to it, and was ended", info->si_syscall);
+	log_note(&last_words_of->log, sentence);
+	_exit(EXIT_FAILURE);
+}
+
+static int catch_forbidden(struct server *server)
+{
+	last_words_of = server;
+	const struct sigaction action = {
+		.sa_sigaction = forbidden, .sa_flags = SA_SIGINFO | SA_NODEFER};
+	return sigaction(SIGSYS, &action, NULL) < 0 ? -errno : 0;
+}
+
 static int enter(const struct confine *confine)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
@@ -111,6 +136,7 @@ int server_shut_in(struct server *server, struct ramet_error *err)
 	numbers calls = {0}, roots = {0};
 	int r = collect(server, &calls, &roots);
 	const struct confine confine = {.threads = true,
+		.trapped = true,
 		.files = true,
 		.folders = roots.items,
 		.folder_count = roots.count,
@@ -121,6 +147,8 @@ int server_shut_in(struct server *server, struct ramet_error *err)
 	if (r == 0 && !confine_has_paths())
 		log_note(&server->log, "this kernel has no landlock: only the system calls of the "
 				       "server are limited");
+	if (r == 0)
+		r = catch_forbidden(server);
 	if (r == 0)
 		r = enter(&confine);
 	vector_free(&calls);

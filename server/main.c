@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@
 #include "base/fd.h"
 #include "server/inside.h"
 
-enum { END_SECONDS = 5, CONFIG_MOST = 16 << 20 };
+enum { END_SECONDS = 5, CONFIG_MOST = 16 << 20, FD_MOST = 4096 };
 
 static void stop(struct loop_fd *self, short revents)
 {
@@ -34,6 +35,35 @@ static void orphaned(struct loop_fd *self, short revents)
 {
 	struct server *server = (struct server *)((char *)self - offsetof(struct server, life));
 	loop_stop(server->loop, 0);
+}
+
+static bool is_ours(const struct server_config *config, int fd)
+{
+	bool ours = fd == config->log || fd == config->stats || fd == config->life;
+	for (size_t i = 0; i < config->locks.count; i++)
+		ours = ours || fd == config->locks.items[i];
+	for (size_t i = 0; i < config->devices.count; i++) {
+		const struct server_device *device = &config->devices.items[i];
+		ours = ours || fd == device->fd || fd == device->record || fd == device->replay;
+		for (size_t root = 0; root < device->roots.count; root++)
+			ours = ours || fd == device->roots.items[root];
+	}
+	return ours;
+}
+
+/* What whoever started us had open, and did not mean for us. */
+static void close_others(const struct server_config *config, int answer)
+{
+	struct rlimit limit = {0};
+	getrlimit(RLIMIT_NOFILE, &limit);
+	int last = STDERR_FILENO;
+	for (int fd = last + 1; (rlim_t)fd < MIN(limit.rlim_cur, FD_MOST); fd++)
+		if (fd == answer || is_ours(config, fd)) {
+			if (fd > last + 1)
+				close_range((unsigned)last + 1, (unsigned)fd - 1, 0);
+			last = fd;
+		}
+	close_range((unsigned)last + 1, ~0u, 0);
 }
 
 /* Nothing of whoever started it: not its terminal, not its folder, not its signals. */
@@ -225,6 +255,8 @@ int main(int argc, char **argv)
 	mallopt(M_ARENA_MAX, 1);
 	struct ramet_error err = {0};
 	int r = pid < 0 ? -errno : read_config((int)config, &server.config);
+	if (r == 0)
+		close_others(&server.config, (int)answer_fd);
 	if (r == 0)
 		r = leave();
 	if (r < 0)

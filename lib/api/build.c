@@ -342,7 +342,8 @@ static int note_image(struct build *build, struct ramet_error *err)
 		.digest = build->result->digest,
 		.parents = parents,
 		.parent_count = chain->count,
-		.lazy = build->options->lazy};
+		.lazy = build->options->lazy,
+		.made = build->options->lazy};
 	return store_image_add(build->store, build->options->output, &facts, err);
 }
 

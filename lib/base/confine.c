@@ -249,7 +249,8 @@ static int refuse(const struct confine *confine, scmp_filter_ctx filter)
 
 int confine_calls(const struct confine *confine)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	scmp_filter_ctx filter = seccomp_init(
+		confine->trapped ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS);
 	if (!filter)
 		return -ENOMEM;
 	int r = allow(filter, allowed, ARRAY_SIZE(allowed));

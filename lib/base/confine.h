@@ -21,6 +21,7 @@ struct confine {
 	size_t folder_count;
 	const int *calls; /* further calls (SYS_*), with any arguments */
 	size_t call_count;
+	bool trapped; /* a call that is not allowed raises SIGSYS, for a last word, and is not made */
 	/* Calls that are refused with EPERM, where the others that are not allowed end the process. */
 	const int *refused;
 	size_t refused_count;

@@ -52,6 +52,8 @@ struct export_ops {
 	const char *name;    /* "nbd" */
 	const char *summary; /* for help: one line */
 	bool many;           /* serves several devices at one address, by their names */
+	/* What its address is; what has none finds its device itself. */
+	enum { EXPORT_SOCKET, EXPORT_FOLDER, EXPORT_KERNEL_DEVICE } place;
 	/* System calls (SYS_*) beyond those of every server (server.h), ended by -1; may be NULL. */
 	const int *syscalls;
 	/* Once it returns 0, clients can come. Errors are sentences: EADDRINUSE, EACCES, ENOENT... */

@@ -447,6 +447,7 @@ static const int syscalls[] = {SYS_read, SYS_write, SYS_writev, SYS_madvise, SYS
 
 const struct export_ops export_fuse = {
 	.name = "fuse",
+	.place = EXPORT_FOLDER,
 	.summary = "a file in a FUSE mount",
 	.syscalls = syscalls,
 	.open = fuse_open,

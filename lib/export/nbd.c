@@ -241,6 +241,7 @@ static const char *nbd_describe(const struct export *export, size_t device)
 
 const struct export_ops export_nbd = {
 	.name = "nbd",
+	.many = true,
 	.summary = "network block device, at a Unix socket or HOST:PORT",
 	.syscalls = (const int[]){SYS_accept4, SYS_recvmsg, SYS_sendmsg, SYS_setsockopt, SYS_mmap,
 		SYS_munmap, SYS_unlink, SYS_preadv2, -1},

@@ -68,6 +68,7 @@ void server_config_free(struct server_config *config)
 		free_strings(device, device_keys, ARRAY_SIZE(device_keys));
 	}
 	vector_free(&config->devices);
+	vector_free(&config->locks);
 	free_strings(config, config_keys, ARRAY_SIZE(config_keys));
 	*config = (struct server_config)SERVER_CONFIG_NONE;
 }
@@ -99,6 +100,10 @@ static void write_keys(const void *of, const struct key *keys, size_t count, str
 void server_config_write(const struct server_config *config, struct text *out)
 {
 	write_keys(config, config_keys, ARRAY_SIZE(config_keys), out);
+	for (size_t i = 0; i < config->locks.count; i++) {
+		put(out, "lock");
+		put_number(out, config->locks.items[i]);
+	}
 	for (size_t i = 0; i < config->devices.count; i++) {
 		const struct server_device *device = &config->devices.items[i];
 		put(out, "device");
@@ -139,13 +144,14 @@ static int take(void *of, const struct key *keys, size_t count, const char *name
 	return -EBADMSG;
 }
 
-static int take_root(struct server_device *device, const char *value)
+static int take_number(int **items, size_t *count, size_t *capacity, const char *value)
 {
-	int *root = vector_push(&device->roots);
-	if (root)
-		*root = (int)strtol(value, NULL, 10);
-	return root ? 0 : -ENOMEM;
+	int *number = vector_grow((void **)items, count, capacity, sizeof **items);
+	if (number)
+		*number = (int)strtol(value, NULL, 10);
+	return number ? 0 : -ENOMEM;
 }
+#define TAKE_NUMBER(v, value) take_number(&(v)->items, &(v)->count, &(v)->capacity, value)
 
 int server_config_read(const char *bytes, size_t length, struct server_config *config)
 {
@@ -158,10 +164,12 @@ int server_config_read(const char *bytes, size_t length, struct server_config *c
 			return -EBADMSG;
 		if (strcmp(name, "device") == 0)
 			r = (device = server_config_add(config)) ? 0 : -ENOMEM;
+		else if (strcmp(name, "lock") == 0)
+			r = TAKE_NUMBER(&config->locks, value);
 		else if (!device)
 			r = take(config, config_keys, ARRAY_SIZE(config_keys), name, value);
 		else if (strcmp(name, "root") == 0)
-			r = take_root(device, value);
+			r = TAKE_NUMBER(&device->roots, value);
 		else
 			r = take(device, device_keys, ARRAY_SIZE(device_keys), name, value);
 	}

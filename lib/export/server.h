@@ -38,6 +38,7 @@ struct server_config {
 	int64_t stats;     /* gets the counters, as server_stats_write() has them */
 	int64_t life; /* when its other end is closed the server ends; -1: nothing but signals */
 	VECTOR(struct server_device) devices;
+	VECTOR(int) locks; /* held by being open; with what is named above all that stays open */
 };
 #define SERVER_CONFIG_NONE \
 	{ \

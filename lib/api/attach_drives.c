@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A lazy file names folders of the host. One that this store wrote names those that its user named; one
+ * from elsewhere could name any, so its user has to say them again. The same words say where folders
+ * are now that were moved.
+ */
+#include "api/attach_drives.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "image/lazy.h"
+
+/* A drive of a fork, as the catalogue has it. */
+struct drive {
+	const char *name, *path;
+	const char *digest; /* of the file */
+	int64_t image;      /* its row; 0: a volume */
+	bool lazy, made;
+};
+
+void serving_free(struct serving *serving)
+{
+	for (size_t i = 0; i < serving->fds.count; i++)
+		cleanup_close(&serving->fds.items[i]);
+	vector_free(&serving->fds);
+	store_fork_free(&serving->fork);
+	server_config_free(&serving->config);
+	attachment_free(&serving->attachment);
+}
+
+int serving_keep(struct serving *serving, int fd)
+{
+	int *place = vector_push(&serving->fds);
+	if (place)
+		*place = fd;
+	else
+		close(fd);
+	return place ? 0 : -ENOMEM;
+}
+
+int record_path(const struct ramet_store *store, int64_t image, struct text *path)
+{
+	text_format(path, "%s/records/%lld", store->root, (long long)image);
+	return path->failed ? -ENOMEM : 0;
+}
+
+/* The word that says where the root is now: "N=DIR" or "OLD=DIR", or "DIR" where there is but one. */
+static const char *find_source(
+	const struct ramet_attach_options *options, const char *root, size_t number, size_t count)
+{
+	for (size_t i = 0; options->sources && options->sources[i]; i++) {
+		const char *word = options->sources[i];
+		size_t length = strlen(root);
+		if (strncmp(word, root, length) == 0 && word[length] == '=')
+			return word + length + 1;
+		size_t digits = strspn(word, "0123456789");
+		if (digits && word[digits] == '=') {
+			if (strtoull(word, NULL, 10) == number)
+				return word + digits + 1;
+			continue;
+		}
+		if (count == 1 && !strchr(word, '='))
+			return word;
+	}
+	return NULL;
+}
+
+static int open_root(struct serving *serving, const struct drive *drive, const char *root,
+	const char *given, struct ramet_error *err)
+{
+	if (!drive->made && !given)
+		return error_set(err, EPERM,
+			"%s was not written by this store, and it names the folder %s; if you want "
+			"that served, say so with --source %s",
+			drive->path, root, root);
+	const char *path = given ? given : root;
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(err, errno, "cannot open the folder %s that %s stands on%s",
+			path, drive->path,
+			given ? "" : "; if it was moved, name it with --source DIR");
+	return serving_keep(serving, fd) < 0 ? error_memory(err) : fd;
+}
+
+static int refuse_sources(const struct ramet_attach_options *options, const struct lazy *lazy,
+	const char *path, size_t count, struct ramet_error *err)
+{
+	for (size_t i = 0; options->sources && options->sources[i]; i++)
+		if (count != 1 && !strchr(options->sources[i], '='))
+			return error_set(err, EINVAL,
+				"%s stands on %zu folders, the first of which is %s: write --source "
+				"OLD=DIR, or --source 1=DIR, in place of --source %s",
+				path, count, lazy_root(lazy, 0), options->sources[i]);
+	return 0;
+}
+
+/* Its roots' folders. */
+static int add_roots(struct serving *serving, const struct drive *drive,
+	const struct ramet_attach_options *options, struct server_device *device,
+	struct ramet_error *err)
+{
+	_cleanup_lazy_ struct lazy *lazy = NULL;
+	struct lazy_facts facts;
+	int r = lazy_open((int)device->fd, drive->path, &lazy, err);
+	if (r < 0)
+		return r;
+	lazy_describe(lazy, &facts);
+	r = refuse_sources(options, lazy, drive->path, facts.roots, err);
+	for (uint32_t i = 0; i < facts.roots && r == 0; i++) {
+		const char *root = lazy_root(lazy, i);
+		int fd = open_root(
+			serving, drive, root, find_source(options, root, i + 1, facts.roots), err);
+		int *place = fd < 0 ? NULL : vector_push(&device->roots);
+		r = fd < 0 ? fd : place ? 0 : error_memory(err);
+		if (r == 0)
+			*place = fd;
+	}
+	return r;
+}
+
+static int open_file(
+	struct serving *serving, const struct drive *drive, bool read_only, struct ramet_error *err)
+{
+	int fd = open(drive->path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(err, errno, "cannot open %s", drive->path);
+	return serving_keep(serving, fd) < 0 ? error_memory(err) : fd;
+}
+
+/* What an earlier run recorded; there need not be any. */
+static int open_record(struct serving *serving, const struct ramet_store *store, int64_t image)
+{
+	_cleanup_text_ struct text path = {0};
+	if (record_path(store, image, &path) < 0)
+		return -ENOMEM;
+	int fd = open(path.data, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -1 : serving_keep(serving, fd) < 0 ? -ENOMEM : fd;
+}
+
+static int describe(struct serving *serving, const struct drive *drive, bool read_only,
+	struct server_device *device, struct ramet_error *err)
+{
+	struct attachment_device *noted = attachment_add(&serving->attachment);
+	if (!noted)
+		return error_memory(err);
+	bool has_digest = strncmp(drive->digest, "sha256:", 7) == 0;
+	device->name = strdup(drive->name);
+	device->path = strdup(drive->path);
+	device->identity = strdup(has_digest ? drive->digest + 7 : "");
+	device->read_only = noted->read_only = read_only;
+	device->lazy = noted->lazy = drive->lazy;
+	noted->name = strdup(drive->name);
+	noted->file = strdup(drive->path);
+	noted->place = strdup("");
+	return device->name && device->path && device->identity && noted->name && noted->file &&
+			       noted->place
+		       ? 0
+		       : error_memory(err);
+}
+
+static int add_drive(struct serving *serving, struct ramet_store *store, const struct drive *drive,
+	const struct ramet_attach_options *options, int record, struct ramet_error *err)
+{
+	bool read_only = drive->image || options->read_only;
+	struct server_device *device = server_config_add(&serving->config);
+	int r = device ? describe(serving, drive, read_only, device, err) : error_memory(err);
+	if (r < 0)
+		return r;
+	device->fd = open_file(serving, drive, read_only, err);
+	if (device->fd < 0)
+		return (int)device->fd;
+	if (drive->image && drive->lazy)
+		r = add_roots(serving, drive, options, device, err);
+	if (r == 0 && drive->image && !options->no_prefetch)
+		device->replay = open_record(serving, store, drive->image);
+	if (strcmp(drive->name, "base") == 0)
+		device->record = record;
+	return device->replay == -ENOMEM ? error_memory(err) : r;
+}
+
+/* All drives of the fork, in the order in which a guest has them; answers how many. */
+static size_t list_drives(const struct store_fork *fork, char names[static RAMET_CHAIN_MAX][16],
+	struct drive drives[static RAMET_CHAIN_MAX + 2])
+{
+	size_t count = 0;
+	if (strcmp(fork->mode, "clone") != 0)
+		drives[count++] = (struct drive){.name = "base",
+			.path = fork->base_plain ? fork->base_plain : fork->base,
+			.digest = fork->base_digest,
+			.image = fork->base_image,
+			.lazy = !fork->base_plain,
+			.made = fork->base_made};
+	for (size_t i = 0; i < fork->layers.count && i < RAMET_CHAIN_MAX; i++) {
+		const struct store_layer *layer = &fork->layers.items[i];
+		snprintf(names[i], sizeof names[i], "layer%zu", i + 1);
+		drives[count++] = (struct drive){.name = names[i],
+			.path = layer->plain ? layer->plain : layer->path,
+			.digest = layer->digest,
+			.image = layer->image,
+			.lazy = !layer->plain,
+			.made = layer->made};
+	}
+	drives[count++] = (struct drive){.name = "volume", .path = fork->volume, .digest = ""};
+	return count;
+}
+
+int serving_add_drives(struct serving *serving, struct ramet_store *store,
+	const struct ramet_attach_options *options, int record, struct ramet_error *err)
+{
+	char names[RAMET_CHAIN_MAX][16];
+	struct drive drives[RAMET_CHAIN_MAX + 2];
+	size_t count = list_drives(&serving->fork, names, drives);
+	bool some_lazy = false;
+	for (size_t i = 0; i < count; i++)
+		some_lazy = some_lazy || drives[i].lazy;
+	int r = 0;
+	for (size_t i = 0; i < count && r == 0; i++)
+		if (options->all || !some_lazy || drives[i].lazy)
+			r = add_drive(serving, store, &drives[i], options, record, err);
+	return r;
+}
+
+/* The server has another folder than ours. */
+static void append_absolute(struct text *text, const char *path)
+{
+	_cleanup_free_ char *folder = *path == '/' ? NULL : realpath(".", NULL);
+	if (folder)
+		text_format(text, "%s/", folder);
+	text_append(text, path);
+}
+
+static int make_folder(const char *path, struct ramet_error *err)
+{
+	return mkdir(path, 0700) < 0 && errno != EEXIST
+		       ? error_errno(err, errno, "cannot make the folder %s", path)
+		       : 0;
+}
+
+static void write_place(
+	const struct serving *serving, const char *device, const char *address, struct text *place)
+{
+	bool single = serving->ops->many || serving->config.devices.count == 1;
+	const char *suffix = serving->ops->place == EXPORT_SOCKET ? ".sock" : "";
+	/* HOST:PORT */
+	if (address && !strchr(address, '/') && strchr(address, ':'))
+		text_append(place, address);
+	else if (address && single)
+		append_absolute(place, address);
+	else if (address) {
+		append_absolute(place, address);
+		text_format(place, "/%s%s", device, suffix);
+	} else {
+		text_format(place, "%s/export/%s%s", serving->fork.folder,
+			serving->ops->many ? serving->ops->name : device, suffix);
+	}
+}
+
+int serving_add_places(struct serving *serving, const char *address, struct ramet_error *err)
+{
+	int r = 0;
+	if (serving->ops->place == EXPORT_KERNEL_DEVICE && !address)
+		return 0;
+	if (address && !serving->ops->many && serving->config.devices.count > 1)
+		r = make_folder(address, err);
+	for (size_t i = 0; i < serving->config.devices.count && r == 0; i++) {
+		struct server_device *device = &serving->config.devices.items[i];
+		struct attachment_device *noted = &serving->attachment.devices.items[i];
+		_cleanup_text_ struct text place = {0};
+		write_place(serving, device->name, address, &place);
+		if (place.failed)
+			return error_memory(err);
+		device->address = strdup(place.data);
+		free(noted->place);
+		noted->place = TAKE_PTR(place.data);
+		if (!device->address)
+			return error_memory(err);
+		if (serving->ops->place == EXPORT_FOLDER)
+			r = make_folder(device->address, err);
+	}
+	return r;
+}
