@@ -11,7 +11,7 @@
 struct fork_options {
 	unsigned count;
 	uint64_t size;
-	const char *provider;
+	const char *provider, *format;
 };
 
 static const struct option_spec fork_specs[] = {
@@ -20,6 +20,8 @@ static const struct option_spec fork_specs[] = {
 		"size of each volume (default: 10G, or the base's for a clone)"),
 	OPTION(STRING, struct fork_options, provider, "provider", "auto|file|reflink",
 		"who makes the volumes (default: auto)"),
+	OPTION(STRING, struct fork_options, format, "format", CLI_FORMATS,
+		"of the lazy image that is made of a folder (default: squashfs)"),
 	OPTION_END,
 };
 
@@ -42,8 +44,14 @@ static void print_text(const struct ramet_fork_options *options, const struct ch
 			options->count, options->count == 1 ? "" : "s");
 	else
 		printf("%s: a fork", options->name);
+	if (result->lazy)
+		printf(" of a lazy %s of %s (%llu entries, of whose content nothing was read)",
+			options->format ? options->format : "squashfs", name,
+			(unsigned long long)result->lazy_entries);
+	else
+		printf(" of %s", name);
 	bool overlay = strcmp(result->mode, "overlay") == 0;
-	printf(" of %s, %s %s%s of %s (%s), %.*f ms\n", name, overlay ? "overlay on" : "clone by",
+	printf(", %s %s%s of %s (%s), %.*f ms\n", overlay ? "overlay on" : "clone by",
 		result->provider,
 		!overlay             ? ""
 		: options->count > 1 ? " volumes"
@@ -61,10 +69,11 @@ static int print_json(const struct ramet_fork_options *options, const struct cha
 		json_array_append_new(names, json_sprintf("%s-%u", options->name, i));
 	if (!options->count)
 		json_array_append_new(names, json_string(options->name));
-	json_t *object = json_pack("{s:o, s:o, s:o, s:s, s:s, s:I, s:o, s:f}", "forks", names,
-		"base", cli_json_string(options->base), "layers", layers, "provider",
+	json_t *object = json_pack("{s:o, s:o, s:o, s:s, s:s, s:I, s:o, s:b, s:I, s:f}", "forks",
+		names, "base", cli_json_string(options->base), "layers", layers, "provider",
 		result->provider, "mode", result->mode, "size", (json_int_t)result->size, "reason",
-		cli_json_string(result->reason), "milliseconds", milliseconds);
+		cli_json_string(result->reason), "lazy", result->lazy, "lazy_entries",
+		(json_int_t)result->lazy_entries, "milliseconds", milliseconds);
 	return cli_print_json(object);
 }
 
@@ -82,6 +91,7 @@ static int fork_run(struct invocation *inv, struct ramet_error *err)
 		.count = given->count,
 		.size = given->size,
 		.provider = given->provider,
+		.format = given->format,
 	};
 	struct ramet_fork_result result = {0};
 	struct timespec start;
@@ -97,8 +107,8 @@ static int fork_run(struct invocation *inv, struct ramet_error *err)
 
 const struct command command_fork = {
 	.name = "fork",
-	.arguments = "BASE[+LAYER]... NAME",
-	.summary = "Make forks of an image, each with a writable volume of its own",
+	.arguments = "BASE|DIR[+LAYER]... NAME",
+	.summary = "Make forks of an image or a folder, each with a writable volume of its own",
 	.example = "ramet fork base.squashfs vm --count 50 --size 10G",
 	.options = fork_specs,
 	.options_size = sizeof(struct fork_options),

@@ -209,7 +209,10 @@ RAMET_API int ramet_materialize(struct ramet_store *store,
 #define RAMET_CHAIN_MAX 128
 
 struct ramet_fork_options {
-	const char *base; /* an image file */
+	/* An image file, also a lazy one; or a folder, of which a lazy image is made on the spot. It
+	 * is the store's, and goes with the last fork that stands on it. */
+	const char *base;
+	const char *format; /* of that image: as in struct ramet_build_options; NULL: squashfs */
 	/* Image files that stand on the base, each on the one before (layers with overlayfs's
 	 * whiteouts), NULL-terminated; NULL for none. */
 	const char *const *layers;
@@ -224,6 +227,8 @@ struct ramet_fork_result {
 	const char *mode;     /* "overlay" or "clone"; static */
 	uint64_t size;        /* bytes of each volume */
 	char reason[512];     /* why this provider, one sentence */
+	bool lazy;            /* a lazy image was made of a folder... */
+	uint64_t lazy_entries, lazy_content_bytes; /* ...with so much in it */
 };
 
 /*

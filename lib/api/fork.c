@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "api/chain.h"
+#include "api/fork_lazy.h"
 #include "base/cleanup.h"
 #include "store/batch.h"
 #include "volume/volume.h"
@@ -35,15 +37,19 @@ static void plan_images(
 		layers[i - 1] = chain->items[i].image.id;
 }
 
-int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *options,
-	struct ramet_fork_result *result, struct ramet_error *err)
+static int check_format(const struct ramet_fork_options *options, struct ramet_error *err)
+{
+	if (!options->format || image_format_find(options->format))
+		return 0;
+	return error_set(err, EINVAL, "there is no format called %s", options->format);
+}
+
+static int fork_images(struct ramet_store *store, const struct ramet_fork_options *options,
+	const char *bottom, struct ramet_fork_result *result, struct ramet_error *err)
 {
 	struct store_plan plan = {.name = options->name, .count = options->count};
-	int r = store_plan_check(&plan, err);
-	if (r < 0)
-		return r;
 	_cleanup_chain_ struct chain chain = {0};
-	r = chain_open(store, options->base, options->layers, &chain, err);
+	int r = chain_open(store, bottom, options->layers, &chain, err);
 	if (r < 0)
 		return r;
 	const struct volume_place place = {.dirfd = store->dirfd, .root = store->root};
@@ -51,7 +57,8 @@ int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *optio
 		.path = options->base,
 		.format = chain.items[0].format->name,
 		.size = (uint64_t)chain.items[0].image.st.st_size,
-		.layers = chain.count - 1};
+		.layers = chain.count - 1,
+		.lazy = chain.items[0].lazy};
 	const struct volume_provider *provider;
 	r = volume_choose(
 		options->provider, &place, &base, options->size, &provider, result->reason, err);
@@ -68,4 +75,32 @@ int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *optio
 	plan.size = volumes->size;
 	result->size = volumes->size;
 	return make_forks(store, &plan, volumes, &chain, err);
+}
+
+int ramet_fork(struct ramet_store *store, const struct ramet_fork_options *options,
+	struct ramet_fork_result *result, struct ramet_error *err)
+{
+	const struct store_plan plan = {.name = options->name, .count = options->count};
+	struct stat st;
+	*result = (struct ramet_fork_result){0};
+	int r = store_plan_check(&plan, err);
+	if (r == 0)
+		r = check_format(options, err);
+	if (r < 0)
+		return r;
+	if (stat(options->base, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		if (options->format)
+			return error_set(err, EINVAL,
+				"%s is no folder, of which an image of a format could be made",
+				options->base);
+		return fork_images(store, options, options->base, result, err);
+	}
+	struct fork_lazy lazy = FORK_LAZY_NONE;
+	r = fork_lazy_make(store, options, &lazy, result, err);
+	if (r == 0)
+		r = fork_images(store, options, lazy.path.data, result, err);
+	fork_lazy_end(&lazy);
+	if (r < 0)
+		fork_lazy_sweep(store);
+	return r;
 }

@@ -180,6 +180,21 @@ int store_image_set_materialized(
 	return r < 0 ? r : transaction_commit(&transaction, err);
 }
 
+int store_image_forget(struct ramet_store *store, const char *path, struct ramet_error *err)
+{
+	_cleanup_transaction_ struct transaction transaction;
+	int64_t used = 0;
+	int r = transaction_begin(&transaction, store, false, err);
+	if (r == 0)
+		r = catalogue_number(store, &used, err,
+			"SELECT count(*) FROM image WHERE path = ? AND " IN_USE, "s", path);
+	if (r == 0 && used)
+		r = error_set(err, EBUSY, "something stands on the image %s", path);
+	if (r == 0)
+		r = catalogue_run(store, err, "DELETE FROM image WHERE path = ?", "s", path);
+	return r < 0 ? r : transaction_commit(&transaction, err);
+}
+
 void store_images_free(struct store_images *images)
 {
 	for (size_t i = 0; i < images->count; i++) {

@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "store/batch.h"
 #include "store/catalogue.h"
 
 enum { HOLDERS_MAX = 256 };
@@ -51,9 +52,22 @@ static pid_t read_holder(int fd)
 	return -1;
 }
 
-static int refuse(const char *name, int fd, struct ramet_error *err)
+/* Whether it is held by a server of its drives (api/attachment.h). */
+static bool is_attached(struct ramet_store *store, const char *name)
+{
+	char path[STORE_NAME_SIZE + 32];
+	int length = snprintf(path, sizeof path, "%s/export/attachment", name);
+	return length < (int)sizeof path && faccessat(store->forks_fd, path, F_OK, 0) == 0;
+}
+
+static int refuse(struct ramet_store *store, const char *name, int fd, struct ramet_error *err)
 {
 	pid_t pid = read_holder(fd);
+	if (is_attached(store, name))
+		return error_set(err, EBUSY,
+			"fork %s is attached, and process %d serves it; 'ramet detach %s' gives it "
+			"free",
+			name, (int)pid, name);
 	if (pid < 0)
 		return error_set(err, EBUSY, "fork %s is in use by another process", name);
 	return error_set(err, EBUSY, "fork %s is in use by process %d", name, (int)pid);
@@ -92,7 +106,7 @@ int store_fork_lock(struct ramet_store *store, const char *name, struct store_lo
 	struct flock range = whole_file();
 	if (fcntl(fd, F_OFD_SETLK, &range) < 0)
 		return errno == EAGAIN || errno == EACCES
-			       ? refuse(name, fd, err)
+			       ? refuse(store, name, fd, err)
 			       : error_errno(err, errno, "cannot lock fork %s", name);
 	r = store_fork_find(store, name, &after, err);
 	if (r < 0)

@@ -83,6 +83,11 @@ static int try_clone(const struct volume_place *place, const struct volume_base 
 static bool check_base(const struct volume_base *base, uint64_t size,
 	uint8_t superblock[static EXT4_SUPER_SIZE], char reason[static VOLUME_REASON_SIZE])
 {
+	if (base->lazy) {
+		snprintf(reason, VOLUME_REASON_SIZE,
+			"the base is lazy: it has no blocks that could be shared");
+		return false;
+	}
 	if (base->layers) {
 		snprintf(reason, VOLUME_REASON_SIZE,
 			"layers stand on the base, and a clone is of one image alone");

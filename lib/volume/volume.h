@@ -25,6 +25,7 @@ struct volume_base {
 	const char *format; /* "squashfs", "ext4" */
 	uint64_t size;
 	size_t layers; /* images that stand on it */
+	bool lazy;     /* the file at path is a lazy one: it has no blocks to share */
 };
 
 enum { VOLUME_REASON_SIZE = 512 };
