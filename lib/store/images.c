@@ -57,7 +57,7 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 	_cleanup_statement_ sqlite3_stmt *query = NULL;
 	int r = catalogue_prepare(store, &query, err,
 		"SELECT i.id, i.format, i.digest, i.process, i.read_only_paths, i.created, "
-		"i.owned, i.lazy, m.path, m.size, m.mtime_ns, m.inode FROM image i " LAYER_JOIN
+		"i.owned, i.lazy, i.made, m.path, m.size, m.mtime_ns, m.inode FROM image i " LAYER_JOIN
 		"WHERE i.path = ? AND i.size = ? AND i.mtime_ns = ? AND i.inode = ?",
 		"siii", image->path, (int64_t)image->st.st_size, stat_mtime_ns(&image->st),
 		(int64_t)image->st.st_ino);
@@ -72,10 +72,12 @@ int store_image_find(struct ramet_store *store, int fd, const char *path, struct
 		image->created = sqlite3_column_int64(query, 5);
 		image->owned = sqlite3_column_int(query, 6);
 		image->lazy = sqlite3_column_int(query, 7);
+		image->made = sqlite3_column_int(query, 8);
 		const char *state;
 		if (!image->format || !image->digest || !image->process ||
 			!image->read_only_paths ||
-			store_image_plain(query, 7, image->path, &state, &image->plain) < 0)
+			store_image_plain(
+				query, 9, image->lazy, image->path, &state, &image->plain) < 0)
 			r = error_memory(err);
 	}
 	if (r < 0)

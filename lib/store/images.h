@@ -17,6 +17,7 @@ struct store_image {
 	char *read_only_paths; /* in it, one a line; "" for none */
 	int64_t created;       /* when it came into the catalogue; seconds since the epoch */
 	bool lazy;             /* the file is a lazy one */
+	bool made;             /* as in struct store_image_facts */
 	bool owned;            /* it goes with the last fork that stands on it */
 	char *plain;           /* as in struct store_layer; NULL also for what has no row */
 	struct stat st;        /* of the file now */
