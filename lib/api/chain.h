@@ -13,7 +13,6 @@ struct chain {
 		const char *path; /* as the caller wrote it, borrowed */
 		int fd;           /* read-only */
 		const struct image_format *format;
-		bool lazy;                /* the file is a lazy one, of an image of this format */
 		struct store_image image; /* its row; id is 0 without a store */
 		bool lazy;                /* fd is a lazy file, of an image of that format */
 		struct lazy_feed *feed;   /* of a lazy one, from chain_feed() on */
