@@ -12,10 +12,10 @@ struct tree;
 struct layout;
 
 struct image_options {
-	const char *compression;    /* NULL: the format's default */
-	uint64_t size;              /* bytes of the device, 0: as small as the content allows */
-	bool plain_directory;       /* the tree is what one folder of the host holds, as it is */
-	bool dedupe;                /* erofs: equal chunks of files once */
+	const char *compression; /* NULL: the format's default */
+	uint64_t size;           /* bytes of the device, 0: as small as the content allows */
+	bool plain_directory;    /* the tree is what one folder of the host holds, as it is */
+	bool dedupe;             /* erofs: equal chunks of files once */
 	/* Content as it is, each file in blocks of its own (layout.h): what can be served lazily. */
 	bool plain;
 	/* With plain: read no content, but tell where it would stand. NULL: write it. */
