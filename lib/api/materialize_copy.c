@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/progress.h"
+#include "block/source_check.h"
 #include "source/tree.h"
 
 #define BUFFER   ((size_t)1024 * 1024)
@@ -111,21 +112,23 @@ static int file_failed(const struct copying *copying, const struct source_file *
 		name.failed ? "a source file" : text_disarm(name.data));
 }
 
-/* Whether the file is the one that the walk saw. */
+/* Whether the file is the one that the walk saw. The filesystem is asked, not its cache. */
 static int check_file(
 	const struct copying *copying, const struct source_file *file, struct ramet_error *err)
 {
-	struct stat st;
-	if (fstat(file->fd, &st) < 0)
+	const struct lazy_file *seen = &file->seen;
+	struct statx is;
+	if (statx(file->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &is) < 0)
 		return file_failed(copying, file, errno, "look at", err);
-	if (!S_ISREG(st.st_mode) || st.st_ino != file->seen.inode)
+	if (!S_ISREG(is.stx_mode) || is.stx_ino != seen->inode)
 		return stale(copying, file, "was replaced", err);
-	if ((uint64_t)st.st_size != file->seen.size)
+	if (is.stx_nlink == 0)
+		return stale(copying, file, "vanished", err);
+	if (is.stx_size != seen->size)
 		return stale(copying, file,
-			(uint64_t)st.st_size < file->seen.size ? "became shorter" : "became longer",
-			err);
-	if (tree_time(st.st_mtim.tv_sec) != file->seen.mtime ||
-		st.st_mtim.tv_nsec != (long)file->seen.mtime_nsec)
+			is.stx_size < seen->size ? "became shorter" : "became longer", err);
+	if (tree_time(is.stx_mtime.tv_sec) != seen->mtime ||
+		is.stx_mtime.tv_nsec != seen->mtime_nsec)
 		return stale(copying, file, "was written to", err);
 	return 0;
 }
@@ -177,10 +180,14 @@ static int open_file(struct copying *copying, struct source_file *file, struct r
 	if (r < 0)
 		return file_failed(copying, file, -r, "open", err);
 	/* O_NONBLOCK: a fifo put in the file's place must not stop it all. */
-	file->fd = openat(copying->folder, file->path.data + folder,
-		O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+	const char *name = file->path.data + folder;
+	file->fd = openat(copying->folder, name, flags | O_NOATIME);
+	if (file->fd < 0 && errno == EPERM) /* it is not ours */
+		file->fd = openat(copying->folder, name, flags);
 	if (file->fd < 0)
 		return file_failed(copying, file, errno, "open", err);
+	source_settle(&file->seen);
 	return check_file(copying, file, err);
 }
 

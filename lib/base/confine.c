@@ -134,6 +134,7 @@ static const int for_files[] = {
  * anywhere, but no content. */
 static const int for_folders[] = {
 	SCMP_SYS(newfstatat),
+	SCMP_SYS(statx),
 	SCMP_SYS(getdents64),
 	SCMP_SYS(readlink),
 	SCMP_SYS(readlinkat),

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Of the torture tree and of random ones, in each format: what a lazy image stands for, materialized, is
-# the plain image that the same writer writes, byte for byte; the other tools find it sound; and mounted by
-# the kernel each file is the source's. SEED=N repeats the random trees.
+# the plain image that the same writer writes, byte for byte; the other tools find it sound; a server's
+# device gives the same bytes; and mounted by the kernel each file is the source's. SEED=N repeats the
+# random trees.
 . "$(dirname "$0")/lib.sh"
 need python3 cmp e2fsck unsquashfs
 cd "$scratch" || exit 1
@@ -72,7 +73,15 @@ mounts() {
 compare() {
   rm -f one.*
   "$RAMET" build --lazy --format "$1" "$2" one.lazy && "$RAMET" materialize one.lazy "one.$1" &&
-    "$PLAIN_IMAGE" "$1" "$2" one.plain && cmp "one.$1" one.plain && sound "$1" "one.$1"
+    "$PLAIN_IMAGE" "$1" "$2" one.plain && cmp "one.$1" one.plain && sound "$1" "one.$1" &&
+    served
+}
+# The device gives the same bytes, in pieces, in any order, by io_uring and by threads.
+served() {
+  for option in '' -n; do
+    "$DEVICE_READ" $option one.lazy one.read "$seed" > said && grep -q ', 0 failed' said &&
+      cmp one.read one.plain || { cat said; return 1; }
+  done
 }
 for format in squashfs erofs ext4; do
   check "$format: the torture tree's lazy image is its plain image" compare "$format" tree
@@ -89,6 +98,28 @@ for format in squashfs erofs ext4; do
     fi
   done
 done
+# Of several roots, with files that layers have moved: no plain image of it is written, but the usual one is.
+mkdir -p below/old below/kept above bound
+seq 1 5000 > below/old/moved
+seq 1 6000 > below/kept/hidden
+seq 1 7000 > below/kept/stays
+seq 1 8000 > above/new
+seq 1 9000 > bound/in
+mkdir above/renamed
+several() {
+  set -- below --layer above --bind ./bound:/mnt --init
+  "$RAMET" build --lazy "$@" one.lazy && rm -f one.squashfs && "$RAMET" materialize one.lazy one.squashfs &&
+    "$DEVICE_READ" one.lazy one.read "$seed" && cmp one.read one.squashfs &&
+    "$RAMET" build "$@" usual.squashfs && rm -rf lazily usually &&
+    unsquashfs -quiet -no-progress -d lazily one.squashfs && unsquashfs -quiet -no-progress -d usually usual.squashfs &&
+    "$manifest" --squashfs lazily > found && "$manifest" --squashfs usually > expected && diff expected found
+}
+if [ "$(id -u)" = 0 ] && setfattr -n trusted.overlay.redirect -v /old above/renamed 2> /dev/null &&
+  mkdir above/kept && mknod above/kept/hidden c 0 0 && mknod above/old c 0 0; then
+  check "layers, moved folders, binds and the init are in it too" several
+else
+  skip "layers, moved folders, binds and the init are in it too" "only root makes whiteouts"
+fi
 check "ext4: so is that of a larger device" sh -c \
   '"$RAMET" build --lazy --size 300M tree large.lazy --format ext4 && "$RAMET" materialize large.lazy large.ext4 &&
   "$PLAIN_IMAGE" ext4 tree large.plain 314572800 && cmp large.ext4 large.plain && e2fsck -fn large.ext4'
