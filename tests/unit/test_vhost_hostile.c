@@ -216,7 +216,7 @@ static void indirect_that_loops(void)
 	client_put_indirect(&client, 0, 1, VIRTIO_BLK_IN, 0, 512);
 	struct vring_descriptor *table = (struct vring_descriptor *)(client.memory +
 								     CLIENT_INDIRECT + 64);
-	table[1].next = 0;
+	table[1].next = 1;
 }
 
 static const struct guest_case {
