@@ -7,7 +7,7 @@
  *   1  bytes into the guest's memory: 3 bytes where, 1 how many, the bytes
  *   2  a kick
  *   3  what a VMM does until a queue of 16 is served
- *   4  a request, well-formed: type, sector, length; by an indirect table when the type's highest bit is set
+ *   4  a request, well-formed: type, length in 16 bytes, sector; by an indirect table when the type's highest bit is set
  *   5  the memory is cut short: 1 byte where
  */
 #include <stdint.h>
@@ -157,13 +157,14 @@ static void any_request(struct script *script)
 {
 	uint8_t kind = next(script), slot = script->available % 4;
 	bool indirect = kind & 0x80, reads = !(kind & 1);
+	uint32_t units = next(script);
 	const struct virtio_blk_head head = {.type = kind & 0x7f, .sector = next(script)};
 	uint64_t place = HEADS + slot * 256u,
 		 table = indirect ? place + 64 : DESCRIPTORS + slot * 64u;
 	uint16_t first = indirect ? 0 : (uint16_t)(slot * 4), index = ++script->available;
 	struct vring_descriptor chain[] = {
 		{place, sizeof head, VRING_DESC_NEXT, (uint16_t)(first + 1)},
-		{DATA + slot * 4096u, 1 + next(script) * 64u,
+		{DATA + slot * 4096u, units * 16,
 			(uint16_t)(VRING_DESC_NEXT | (reads ? VRING_DESC_WRITE : 0)),
 			(uint16_t)(first + 2)},
 		{place + 32, 1, VRING_DESC_WRITE, 0},
