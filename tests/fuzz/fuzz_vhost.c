@@ -169,6 +169,8 @@ static void any_request(struct script *script)
 			(uint16_t)(first + 2)},
 		{place + 32, 1, VRING_DESC_WRITE, 0},
 	};
+	if (!units)
+		chain[0].next = (uint16_t)(first + 2);
 	const struct vring_descriptor outer = {table, sizeof chain, VRING_DESC_INDIRECT, 0};
 	uint16_t at = (uint16_t)(slot * 4);
 	put(place, &head, sizeof head);
