@@ -66,11 +66,10 @@ static int attach_run(struct invocation *inv, struct ramet_error *err)
 	const struct attach_options *given = inv->options;
 	if (!given->via)
 		return cli_usage(inv, "say how, with --via");
-	const char *sources[65] = {NULL};
-	if (given->sources.count >= sizeof sources / sizeof *sources)
-		return cli_usage(inv, "--source is there more than 64 times");
-	for (size_t i = 0; i < given->sources.count; i++)
-		sources[i] = given->sources.items[i];
+	const char *sources[SOURCES_MAX + 1];
+	int status = source_options_copy(inv, &given->sources, sources);
+	if (status != 0)
+		return status;
 	const struct ramet_attach_options options = {.name = inv->arguments[0],
 		.via = given->via,
 		.address = given->address,

@@ -49,6 +49,17 @@ json_t *cli_json_attachment(const struct ramet_attachment *attachment)
 		lines_json(attachment->warnings));
 }
 
+int source_options_copy(const struct invocation *invocation, const struct string_list *given,
+	const char *sources[static SOURCES_MAX + 1])
+{
+	if (given->count > SOURCES_MAX)
+		return cli_usage(invocation, "--source is there more than %d times", SOURCES_MAX);
+	for (size_t i = 0; i < given->count; i++)
+		sources[i] = given->items[i];
+	sources[given->count] = NULL;
+	return 0;
+}
+
 char *cli_share(uint64_t part, uint64_t whole, char buffer[static 64])
 {
 	char size[32];

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "cli/attachment.h"
 #include "cli/guest_options.h"
 #include "cli/terminal.h"
 
@@ -15,6 +17,11 @@ struct run_command_options {
 	const char *vmm, *accel;
 	unsigned timeout;
 	bool interactive, quiet;
+	const char *via, *on_stall;
+	struct string_list sources;
+	bool record, no_prefetch;
+	unsigned stall_timeout;
+	uint64_t prefetch_bandwidth;
 };
 
 static void note(void *ctx, const char *sentence)
@@ -46,6 +53,17 @@ static int run_run(struct invocation *inv, struct ramet_error *err)
 		return status;
 	if (options->interactive && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
 		return cli_usage(inv, "--interactive needs a terminal");
+	const char *sources[SOURCES_MAX + 1];
+	status = source_options_copy(inv, &options->sources, sources);
+	if (status != 0)
+		return status;
+	run.via = options->via;
+	run.record = options->record;
+	run.no_prefetch = options->no_prefetch;
+	run.prefetch_bandwidth = options->prefetch_bandwidth;
+	run.fail_stalled = options->on_stall && strcmp(options->on_stall, "fail") == 0;
+	run.stall_seconds = options->stall_timeout;
+	run.sources = sources;
 	run.vmm = options->vmm;
 	run.accelerator = options->accel;
 	run.timeout = options->timeout;
@@ -79,6 +97,20 @@ static const struct option_spec run_options[] = {
 		"end it after so long, with exit status 124"),
 	OPTION(FLAG, struct run_command_options, interactive, "interactive", NULL,
 		"give the guest the terminal, Ctrl-C too"),
+	OPTION(STRING, struct run_command_options, via, "via", "vhost-user-blk|nbd|fuse|pmem",
+		"how lazy images are served to it (default: vhost-user-blk)"),
+	OPTION(FLAG, struct run_command_options, record, "record", NULL,
+		"keep what is read of a lazy base: later VMs read it ahead"),
+	OPTION(FLAG, struct run_command_options, no_prefetch, "no-prefetch", NULL,
+		"do not read ahead what an earlier run recorded"),
+	OPTION(SIZE, struct run_command_options, prefetch_bandwidth, "prefetch-bandwidth", "SIZE",
+		"read ahead so many bytes a second at most (default: 256M)"),
+	OPTION(STRING, struct run_command_options, on_stall, "on-stall", "wait|fail",
+		"what reads do when a source does not answer (default: wait)"),
+	OPTION(COUNT, struct run_command_options, stall_timeout, "stall-timeout", "SECONDS",
+		"after how long a source does not answer (default: 30)"),
+	OPTION(LIST, struct run_command_options, sources, "source", "[N=|OLD=]DIR",
+		"where the folder that a lazy image stands on is now"),
 	OPTION(FLAG, struct run_command_options, quiet, "quiet", NULL,
 		"do not say which VMM was taken"),
 	OPTION_END,

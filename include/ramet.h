@@ -307,6 +307,16 @@ struct ramet_run_options {
 				Ctrl-] three times within a second is a request to end the VM */
 	int console_in;      /* fd given to the guest as console input, -1: none */
 	int console_out;     /* fd that gets the guest's console */
+	/* How the VM reaches drives that have no file: "vhost-user-blk" (also for NULL), "nbd" (QEMU),
+	 * "fuse" or "pmem" (the FUSE file, mapped into the guest's memory). Named for a fork whose
+	 * images are all files, all its drives are served so. */
+	const char *via;
+	bool record; /* keep what is read of a lazy base, for later attachments to read ahead */
+	/* For the server of such drives: as in struct ramet_attach_options. */
+	bool fail_stalled, no_prefetch;
+	unsigned stall_seconds;
+	uint64_t prefetch_bandwidth;
+	const char *const *sources;
 	int stop_fd;         /* a signalfd or eventfd, -1: none. Each time it is readable it is
 				read, and is one request to end the VM: the first asks the guest, the
 				second tells the VMM, the third kills it */

@@ -127,7 +127,7 @@ static int open_rest(struct serving *serving, int folder, const struct store_loc
 }
 
 int serving_start(struct serving *serving, struct ramet_store *store, const struct store_lock *lock,
-	const char *address, int life, struct ramet_error *err)
+	int life, struct ramet_error *err)
 {
 	const char *name = serving->fork.name;
 	_cleanup_close_ int folder = attachment_folder(store, name, err);
@@ -135,8 +135,6 @@ int serving_start(struct serving *serving, struct ramet_store *store, const stru
 		return folder;
 	_cleanup_server_answer_ struct server_answer answer = {0};
 	int r = open_rest(serving, folder, lock, life, err);
-	if (r == 0)
-		r = serving_add_places(serving, address, err);
 	if (r == 0)
 		r = server_start(
 			&serving->config, serving->fds.items, serving->fds.count, &answer, err);
@@ -273,7 +271,9 @@ int ramet_attach(struct ramet_store *store, const struct ramet_attach_options *o
 	if (r == 0)
 		r = serving_add_drives(&serving, store, options, -1, err);
 	if (r == 0)
-		r = serving_start(&serving, store, &lock, options->address, -1, err);
+		r = serving_add_places(&serving, options->address, err);
+	if (r == 0)
+		r = serving_start(&serving, store, &lock, -1, err);
 	return r < 0 ? r
 		     : attachment_tell(store, options->name, &serving.attachment, each, ctx, err);
 }

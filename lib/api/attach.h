@@ -5,10 +5,10 @@
 
 #include "api/attach_drives.h"
 
-/* Start the server of serving, whose drives are there, and note the attachment. lock: of the fork,
- * which the server shares; life: as in struct server_config, borrowed. */
+/* Start the server of serving, whose drives and places are there, and note the attachment. lock: of the
+ * fork, which the server shares; life: as in struct server_config, borrowed. */
 int serving_start(struct serving *serving, struct ramet_store *store, const struct store_lock *lock,
-	const char *address, int life, struct ramet_error *err);
+	int life, struct ramet_error *err);
 /* The export of that name, or -EOPNOTSUPP and those that there are. */
 int serving_choose(struct serving *serving, const char *kind, struct ramet_error *err);
 /* What of options is not about drives. */

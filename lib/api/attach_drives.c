@@ -21,11 +21,16 @@ struct drive {
 	bool lazy, made;
 };
 
-void serving_free(struct serving *serving)
+void serving_let_go(struct serving *serving)
 {
 	for (size_t i = 0; i < serving->fds.count; i++)
 		cleanup_close(&serving->fds.items[i]);
 	vector_free(&serving->fds);
+}
+
+void serving_free(struct serving *serving)
+{
+	serving_let_go(serving);
 	store_fork_free(&serving->fork);
 	server_config_free(&serving->config);
 	attachment_free(&serving->attachment);
@@ -239,30 +244,45 @@ static int make_folder(const char *path, struct ramet_error *err)
 		       : 0;
 }
 
+/* The address of a kernel's device is a name to find it by again. */
 static void write_place(
 	const struct serving *serving, const char *device, const char *address, struct text *place)
 {
-	bool single = serving->ops->many || serving->config.devices.count == 1;
-	const char *suffix = serving->ops->place == EXPORT_SOCKET ? ".sock" : "";
-	/* HOST:PORT */
-	if (address && !strchr(address, '/') && strchr(address, ':'))
+	const struct export_ops *ops = serving->ops;
+	bool single = ops->many || serving->config.devices.count == 1;
+	const char *suffix = ops->place == EXPORT_SOCKET ? ".sock" : "";
+	if (ops->place == EXPORT_KERNEL_DEVICE)
+		text_format(place, "%s/export", serving->fork.folder);
+	else if (!address)
+		text_format(place, "%s/export/%s%s", serving->fork.folder,
+			ops->many ? ops->name : device, suffix);
+	else if (!strchr(address, '/') && strchr(address, ':')) /* HOST:PORT */
 		text_append(place, address);
-	else if (address && single)
+	else if (single)
 		append_absolute(place, address);
-	else if (address) {
+	else {
 		append_absolute(place, address);
 		text_format(place, "/%s%s", device, suffix);
-	} else {
-		text_format(place, "%s/export/%s%s", serving->fork.folder,
-			serving->ops->many ? serving->ops->name : device, suffix);
 	}
+}
+
+/* As attachment_folder() makes it. */
+static int make_export_folder(const struct serving *serving, struct ramet_error *err)
+{
+	_cleanup_text_ struct text path = {0};
+	text_format(&path, "%s/export", serving->fork.folder);
+	return path.failed ? error_memory(err) : make_folder(path.data, err);
 }
 
 int serving_add_places(struct serving *serving, const char *address, struct ramet_error *err)
 {
 	int r = 0;
-	if (serving->ops->place == EXPORT_KERNEL_DEVICE && !address)
-		return 0;
+	if (address && serving->ops->place == EXPORT_KERNEL_DEVICE)
+		return error_set(err, EINVAL,
+			"the kernel chooses the device that is attached via %s: leave --address away",
+			serving->ops->name);
+	if (!address)
+		r = make_export_folder(serving, err);
 	if (address && !serving->ops->many && serving->config.devices.count > 1)
 		r = make_folder(address, err);
 	for (size_t i = 0; i < serving->config.devices.count && r == 0; i++) {

@@ -20,6 +20,8 @@ struct serving {
 	}
 void serving_free(struct serving *serving);
 #define _cleanup_serving_ __attribute__((cleanup(serving_free)))
+/* Close what the server inherited. */
+void serving_let_go(struct serving *serving);
 /* Have the server inherit fd, which is taken over also when that fails. -ENOMEM. */
 int serving_keep(struct serving *serving, int fd);
 
@@ -27,7 +29,8 @@ int serving_keep(struct serving *serving, int fd);
  * none; borrowed. */
 int serving_add_drives(struct serving *serving, struct ramet_store *store,
 	const struct ramet_attach_options *options, int record, struct ramet_error *err);
-/* Say where each is to be reached, and make the folders for that. */
+/* Say where each is to be reached, and make the folders for that; address: as in struct
+ * ramet_attach_options. */
 int serving_add_places(struct serving *serving, const char *address, struct ramet_error *err);
 
 /* ROOT/records/ID: what was read of the image of that row, when a run recorded it. */

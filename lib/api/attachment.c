@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/folder.h"
 #include "export/fuse.h"
+#include "export/nbd_device.h"
 
 enum { RECORD_MOST = 4 << 20, END_MS = 8000, KILL_MS = 3000, STEP_MS = 20 };
 
@@ -224,6 +225,8 @@ static int clear_device(const struct attachment *attachment, size_t index, struc
 	const struct attachment_device *device = &attachment->devices.items[index];
 	if (strcmp(attachment->kind, "fuse") == 0)
 		return export_fuse_clean(device->place, err);
+	if (strcmp(attachment->kind, "nbd-device") == 0)
+		return nbd_device_release(device->place, device->name, err);
 	clear_socket(device);
 	return 0;
 }

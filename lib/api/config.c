@@ -10,7 +10,8 @@ int ramet_config(struct ramet_store *store, const struct ramet_run_options *opti
 	/* Nobody reads the console for ramet: the init says what it has to say in plain words. */
 	struct guest_arguments arguments = {.vmm = &vmm_firecracker, .kvm = true};
 	_cleanup_machine_ struct machine machine = MACHINE_NONE;
-	int r = machine_prepare(&machine, store, options, &arguments, "config-initramfs", err);
+	int r = machine_prepare(
+		&machine, store, options, &arguments, "config-initramfs", true, err);
 	if (r < 0)
 		return r;
 	json_t *configuration;

@@ -114,40 +114,23 @@ static int initramfs_prepare(struct machine *machine, const struct vmm *vmm, con
 	return r;
 }
 
-static void drives_fill(struct machine *machine, bool clone, bool ram)
+/* One that is attached, where that will do, is held by its server. */
+static int fork_hold(struct machine *machine, struct ramet_store *store, const char *name,
+	bool attached, struct ramet_error *err)
 {
-	const struct store_fork *fork = &machine->fork;
-	if (!clone)
-		machine->drives[machine->drive_count++] = (struct vm_drive){
-			.id = "base", .path = fork->base, .read_only = true};
-	for (size_t i = 0; i < fork->layers.count && i < ARRAY_SIZE(machine->layer_ids); i++) {
-		char *id = machine->layer_ids[i];
-		snprintf(id, sizeof machine->layer_ids[i], "layer%zu", i + 1);
-		machine->drives[machine->drive_count++] = (struct vm_drive){
-			.id = id, .path = fork->layers.items[i].path, .read_only = true};
-	}
-	if (!ram)
-		machine->drives[machine->drive_count++] = (struct vm_drive){
-			.id = "volume", .path = fork->volume};
-}
-
-static int check_drives(
-	const struct machine *machine, const struct vmm *vmm, struct ramet_error *err)
-{
-	if (machine->drive_count <= vmm->most_drives)
+	int state = attached ? attachment_find(store, name, &machine->attachment, err) : 0;
+	if (state < 0)
+		return state;
+	if (state == ATTACHMENT_LIVES && !machine->attachment.for_run)
 		return 0;
-	return error_set(err, E2BIG,
-		"fork %s has %zu drives, and %s has room for %zu; make one image of it with 'ramet "
-		"commit %s IMAGE --flatten' and fork that%s",
-		machine->fork.name, machine->drive_count, vmm->name, vmm->most_drives,
-		machine->fork.name,
-		vmm->most_drives < vmm_qemu.most_drives ? ", or take --vmm qemu" : "");
+	attachment_free(&machine->attachment);
+	return store_fork_lock(store, name, &machine->lock, err);
 }
 
 static int fork_take(struct machine *machine, struct ramet_store *store, const char *name,
-	struct ramet_error *err)
+	bool attached, struct ramet_error *err)
 {
-	int r = store_fork_lock(store, name, &machine->lock, err);
+	int r = fork_hold(machine, store, name, attached, err);
 	if (r == 0)
 		r = store_fork_find(store, name, &machine->fork, err);
 	if (r == 0)
@@ -179,29 +162,34 @@ static int command_prepare(struct machine *machine, const struct ramet_run_optio
 	return 0;
 }
 
-int machine_count_drives(struct ramet_store *store, const struct ramet_run_options *options,
-	size_t *count, struct ramet_error *err)
+static int server_prepare(struct machine *machine, struct ramet_store *store,
+	const struct ramet_run_options *options, struct ramet_error *err)
 {
-	_cleanup_fork_ struct store_fork fork = {0};
-	int r = store_fork_find(store, options->name, &fork, err);
-	bool clone = r == 0 && strcmp(fork.mode, "clone") == 0;
-	*count = clone ? 1 : 1 + fork.layers.count + (options->ram ? 0 : 1);
-	return r;
+	bool needed = false;
+	enum vm_drive_kind kind;
+	int r = run_server_choose(&machine->fork, options, &needed, &kind, err);
+	return r < 0 || !needed ? r
+				: run_server_prepare(&machine->server, store, &machine->fork,
+					  &machine->lock, options, kind, err);
 }
 
 int machine_prepare(struct machine *machine, struct ramet_store *store,
 	const struct ramet_run_options *options, struct guest_arguments *arguments,
-	const char *initramfs_name, struct ramet_error *err)
+	const char *initramfs_name, bool attached, struct ramet_error *err)
 {
 	const struct vmm *vmm = arguments->vmm;
-	int r = fork_take(machine, store, options->name, err);
+	int r = fork_take(machine, store, options->name, attached, err);
 	if (r == 0)
 		r = check_options(&machine->fork, options, err);
 	if (r < 0)
 		return r;
 	arguments->clone = strcmp(machine->fork.mode, "clone") == 0;
-	drives_fill(machine, arguments->clone, options->ram);
-	r = check_drives(machine, vmm, err);
+	if (!attached)
+		r = server_prepare(machine, store, options, err);
+	if (r == 0)
+		r = machine_fill_drives(machine, arguments->clone, options->ram, err);
+	if (r == 0)
+		r = machine_check_drives(machine, vmm, err);
 	if (r == 0)
 		r = kernel_prepare(machine, store, options->kernel, vmm->needs_elf, err);
 	/* An init in the image needs ours only to get at its modules. */
@@ -242,6 +230,8 @@ int machine_prepare(struct machine *machine, struct ramet_store *store,
 
 void machine_free(struct machine *machine)
 {
+	run_server_end(&machine->server);
+	attachment_free(&machine->attachment);
 	store_fork_free(&machine->fork);
 	store_lock_release(&machine->lock);
 	cleanup_close(&machine->folder_fd);

@@ -21,16 +21,15 @@ static int nonce_make(char nonce[static 33], struct ramet_error *err)
 	return 0;
 }
 
-static int choose(const struct ramet_run_options *options, size_t drives, struct vmm_choice *choice,
-	struct ramet_run_result *result, struct ramet_error *err)
+static int choose(const struct ramet_run_options *options, const struct vm_needs *needs,
+	struct vmm_choice *choice, struct ramet_run_result *result, struct ramet_error *err)
 {
 	const char *accelerator = options->accelerator;
 	if (!accelerator || !*accelerator)
 		accelerator = getenv("RAMET_ACCEL");
 	if (!accelerator || !*accelerator)
 		accelerator = "auto";
-	const struct vm_needs needs = {.drives = drives, .kinds = {[VM_DRIVE_FILE] = true}};
-	int r = vmm_choose(options->vmm ? options->vmm : "auto", accelerator, &needs, choice, err);
+	int r = vmm_choose(options->vmm ? options->vmm : "auto", accelerator, needs, choice, err);
 	if (r < 0)
 		return r;
 	result->vmm = choice->vmm->name;
@@ -38,19 +37,27 @@ static int choose(const struct ramet_run_options *options, size_t drives, struct
 	return 0;
 }
 
-static void say_choice(
-	const struct ramet_run_options *options, size_t drives, const struct vmm_choice *choice)
+static void say_choice(const struct ramet_run_options *options, size_t drives,
+	const struct vmm_choice *choice, const struct run_server *server)
 {
-	char sentence[1024], bus[128] = "";
+	char sentence[1536], bus[128] = "", served[256] = "";
 	if (!options->note)
 		return;
 	if (drives > choice->vmm->mmio_drives)
 		snprintf(bus, sizeof bus,
 			"; the %zu drives are on PCI, as virtio-mmio has room for %zu", drives,
 			choice->vmm->mmio_drives);
-	snprintf(sentence, sizeof sentence, "%s with %s%s%s%s", choice->vmm->name,
+	if (server) {
+		const char *reason = run_server_reason(options, server->kind);
+		snprintf(served, sizeof served, "; %s served via %s%s%s",
+			server->serving.config.devices.count == 1 ? "its lazy base is"
+								  : "its drives are",
+			options->via ? options->via : server->serving.ops->name,
+			*reason ? ", " : "", reason);
+	}
+	snprintf(sentence, sizeof sentence, "%s with %s%s%s%s%s", choice->vmm->name,
 		choice->kvm ? "KVM" : "software emulation", *choice->reason ? ": " : "",
-		choice->reason, bus);
+		choice->reason, bus, served);
 	options->note(options->note_ctx, sentence);
 }
 
@@ -70,7 +77,12 @@ static void describe_terminal(
 static void holder_add(void *ctx, pid_t pid)
 {
 	/* Only a name for messages; the lock itself is inherited. */
-	(void)store_lock_add_holder(ctx, pid);
+	(void)store_lock_add_holder(&((struct machine *)ctx)->lock, pid);
+}
+
+static int server_again(void *ctx)
+{
+	return run_server_again(&((struct machine *)ctx)->server);
 }
 
 int ramet_run(struct ramet_store *store, const struct ramet_run_options *options,
@@ -78,10 +90,11 @@ int ramet_run(struct ramet_store *store, const struct ramet_run_options *options
 {
 	*result = (struct ramet_run_result){0};
 	_cleanup_choice_ struct vmm_choice choice = {0};
-	size_t drives = 0;
-	int r = machine_count_drives(store, options, &drives, err);
+	struct vm_needs needs;
+	bool served = false;
+	int r = machine_count_drives(store, options, &needs, &served, err);
 	if (r == 0)
-		r = choose(options, drives, &choice, result, err);
+		r = choose(options, &needs, &choice, result, err);
 	if (r < 0)
 		return r;
 	char nonce[33];
@@ -91,22 +104,27 @@ int ramet_run(struct ramet_store *store, const struct ramet_run_options *options
 	struct guest_arguments arguments = {.vmm = choice.vmm, .kvm = choice.kvm, .nonce = nonce};
 	describe_terminal(options, &arguments);
 	_cleanup_machine_ struct machine machine = MACHINE_NONE;
-	r = machine_prepare(&machine, store, options, &arguments, "initramfs", err);
+	r = machine_prepare(&machine, store, options, &arguments, "initramfs", false, err);
 	if (r < 0)
 		return r;
 	machine.config.kvm = choice.kvm;
-	say_choice(options, drives, &choice);
+	say_choice(options, needs.drives, &choice, served ? &machine.server : NULL);
+	if (served && r == 0)
+		r = run_server_start(&machine.server, err);
+	if (r < 0)
+		return r;
 	struct run_options run = {.console_in = options->console_in,
 		.console_out = options->console_out,
 		.stop_fd = options->stop_fd,
-		.server_fd = -1,
+		.server_fd = machine.server.pidfd,
+		.server_again = served ? server_again : NULL,
 		.timeout = options->timeout,
 		.nonce = nonce,
 		.has_command = arguments.argv != NULL,
 		.person = options->interactive,
 		.verbose = options->verbose,
 		.started = holder_add,
-		.ctx = &machine.lock};
+		.ctx = &machine};
 	struct run_result ended;
 	r = vm_run(&choice, &machine.config, &run, &ended, err);
 	if (r < 0)

@@ -238,6 +238,8 @@ int nbd_device_release(const char *address, const char *name, struct ramet_error
 
 const struct export_ops export_nbd_device = {
 	.name = "nbd-device",
+	.many = true,
+	.place = EXPORT_KERNEL_DEVICE,
 	.summary = "a block device of this host's kernel, /dev/nbdN",
 	.syscalls = (const int[]){SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_recvfrom, SYS_mmap,
 		SYS_munmap, SYS_preadv2, -1},
