@@ -8,6 +8,7 @@ const struct export_ops *const exports[] = {
 	&export_nbd,
 	&export_nbd_device,
 	&export_fuse,
+	&export_ublk,
 	NULL,
 };
 

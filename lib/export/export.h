@@ -79,6 +79,7 @@ struct export
 extern const struct export_ops export_nbd;
 extern const struct export_ops export_nbd_device;
 extern const struct export_ops export_fuse;
+extern const struct export_ops export_ublk;
 extern const struct export_ops export_vhost_user_blk;
 /* The table, ended by NULL. */
 extern const struct export_ops *const exports[];
