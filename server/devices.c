@@ -92,6 +92,8 @@ static int open_one(struct server *server, struct served *served, struct ramet_e
 	int r = given->lazy
 			? open_lazy(server, served, err)
 			: block_file_open((int)given->fd, given->read_only, &served->device, err);
+	if (r == 0 && given->align > 0)
+		r = block_padded_open(&served->device, (uint64_t)given->align, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", given->path);
 	if (given->read_only && block_trace_new(served->device->size, given->record >= 0,

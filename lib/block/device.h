@@ -104,4 +104,8 @@ static inline void block_closep(struct block_device **device)
  * opened O_RDWR unless read_only. A tail of less than 512 bytes is not served. */
 int block_file_open(int fd, bool read_only, struct block_device **device, struct ramet_error *err);
 
+/* Put zeros behind the end of a read-only device, up to a multiple of align (a power of two, at least
+ * 512): *device becomes a device over the one that was there, and owns it. */
+int block_padded_open(struct block_device **device, uint64_t align, struct ramet_error *err);
+
 #endif

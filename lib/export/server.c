@@ -41,6 +41,7 @@ static const struct key device_keys[] = {
 	KEY(NUMBER, server_device, fd),
 	KEY(NUMBER, server_device, read_only),
 	KEY(NUMBER, server_device, lazy),
+	KEY(NUMBER, server_device, align),
 	KEY(NUMBER, server_device, record),
 	KEY(NUMBER, server_device, replay),
 };

@@ -24,6 +24,7 @@ struct server_device {
 	char *identity;
 	/* Numbers. Files are open in the server; -1: none. */
 	int64_t fd, read_only, lazy;
+	int64_t align; /* zeros are put behind a read-only one, up to a multiple of this; 0: none */
 	int64_t record;    /* gets what was read, in its order */
 	int64_t replay;    /* has what an earlier one recorded: it is read ahead */
 	VECTOR(int) roots; /* of a lazy file, its roots' folders */
