@@ -26,26 +26,6 @@
 
 enum { DEPTH = 128, WORKERS = 16, EXTENTS = 16, QUIET = 4 };
 
-static void requests_init(struct requests *list)
-{
-	*list = (struct requests){.end = &list->first};
-}
-
-static void requests_add(struct requests *list, struct block_request *request)
-{
-	request->next = NULL;
-	*list->end = request;
-	list->end = &request->next;
-}
-
-static struct block_request *requests_take(struct requests *list)
-{
-	struct block_request *request = list->first;
-	if (request && !(list->first = request->next))
-		list->end = &list->first;
-	return request;
-}
-
 /* ------------------------------------------------------------------------------------------- */
 
 static void finish(struct engine *engine, struct block_request *request)
@@ -111,21 +91,6 @@ static void flush_end(struct engine *engine)
 
 /* ------------------------------------------------------------------------------------------- */
 
-static void fill_zeros(const struct block_request *request, uint64_t at, uint64_t length)
-{
-	for (unsigned i = 0; length; i++) {
-		size_t size = request->vector[i].iov_len;
-		if (at >= size) {
-			at -= size;
-			continue;
-		}
-		size_t part = MIN(size - (size_t)at, length);
-		memset((char *)request->vector[i].iov_base + at, 0, part);
-		length -= part;
-		at = 0;
-	}
-}
-
 /* The bytes of an extent have been read, or never will be. */
 static void put(
 	struct engine *engine, struct block_request *request, const struct block_extent *extent)
@@ -177,7 +142,7 @@ static bool begin_data(
 
 /* A wait, or a discard: a worker's. */
 static bool begin_work(
-	struct engine *engine, struct block_request *request, const struct block_extent *extent)
+	struct engine *engine, struct block_request *request, struct block_extent *extent)
 {
 	struct move *move = move_take(engine, request);
 	if (!move)
@@ -187,20 +152,20 @@ static bool begin_work(
 	return true;
 }
 
-/* Begin one extent of a request. false: there is no move left, and what is left of it was not begun. */
-static bool begin_extent(
+/* Begin one extent of a request. What is left of it when there is no move was not begun. */
+static enum begun begin_extent(
 	struct engine *engine, struct block_request *request, struct block_extent *extent)
 {
-	switch (extent->kind) {
-	case BLOCK_ZERO:
-		fill_zeros(request, request->mapped, extent->length);
+	if (extent->kind == BLOCK_ZERO) {
+		request_fill(request, request->mapped, NULL, extent->length);
 		request->mapped += extent->length;
-		return true;
-	case BLOCK_DATA:
-		return begin_data(engine, request, extent);
-	default:
-		return begin_work(engine, request, extent);
+		return BEGUN;
 	}
+	if (extent->group)
+		return group_begin(engine, request, extent);
+	bool begun = (extent->kind == BLOCK_DATA ? begin_data : begin_work)(
+		engine, request, extent);
+	return begun ? BEGUN : NO_MOVE;
 }
 
 /* What was mapped but not begun lets go of its files. */
@@ -234,9 +199,11 @@ static bool map_more(struct engine *engine, struct block_request *request)
 		return false;
 	}
 	for (unsigned i = 0; i < (unsigned)count; i++) {
-		if (!begin_extent(engine, request, &extents[i])) {
+		enum begun begun = begin_extent(engine, request, &extents[i]);
+		if (begun != BEGUN) {
 			let_go(engine, extents + i, (unsigned)count - i);
-			starve(engine, request);
+			if (begun == NO_MOVE)
+				starve(engine, request);
 			return false;
 		}
 		if (extents[i].kind == BLOCK_WAIT) {
@@ -254,7 +221,7 @@ static bool discard_all(struct engine *engine, struct block_request *request)
 		request->failed = -EOPNOTSUPP;
 		return false;
 	}
-	const struct block_extent all = {
+	struct block_extent all = {
 		.kind = BLOCK_DATA, .fd = -1, .offset = request->offset, .length = request->length};
 	if (!begin_work(engine, request, &all)) {
 		starve(engine, request);
@@ -279,7 +246,7 @@ static void conclude(struct engine *engine, struct block_request *request)
 	finish(engine, request);
 }
 
-static void advance(struct engine *engine, struct block_request *request)
+void request_advance(struct engine *engine, struct block_request *request)
 {
 	while (request->stage == ON_ITS_WAY && request->failed == 0 &&
 		request->mapped < request->length)
@@ -296,7 +263,7 @@ static void feed_starved(struct engine *engine)
 	while (engine->free && engine->starved.first) {
 		struct block_request *request = requests_take(&engine->starved);
 		request->stage = ON_ITS_WAY;
-		advance(engine, request);
+		request_advance(engine, request);
 	}
 }
 
@@ -333,7 +300,7 @@ static void move_end(struct move *move, int64_t result)
 		put(engine, request, &move->extent);
 	}
 	move_give(move);
-	advance(engine, request);
+	request_advance(engine, request);
 	feed_starved(engine);
 }
 
@@ -367,7 +334,7 @@ void engine_submit(struct engine *engine, struct block_request *request)
 		flush_begin(engine);
 	} else {
 		engine->submitting = request->failed == 0;
-		advance(engine, request);
+		request_advance(engine, request);
 		engine->submitting = false;
 	}
 }
@@ -377,10 +344,14 @@ static void take_back(struct engine *engine)
 	struct work *next;
 	for (struct work *work = workers_take(engine->workers); work; work = next) {
 		next = work->next;
-		if (work == &engine->flush)
+		if (work == &engine->flush) {
 			flush_end(engine);
-		else
+		} else if (((struct move *)work)->extent.group) {
+			group_end(engine, work);
+			feed_starved(engine);
+		} else {
 			move_end((struct move *)work, ((struct move *)work)->result);
+		}
 	}
 }
 
@@ -415,6 +386,7 @@ void engine_run(struct engine *engine)
 {
 	quieten(engine);
 	take_back(engine);
+	groups_check(engine);
 	tell_finished(engine);
 	if (engine->ring)
 		run_ring(engine);
@@ -428,14 +400,14 @@ bool engine_sleep(struct engine *engine)
 
 int engine_fd(const struct engine *engine)
 {
-	return engine->fd;
+	return engine->poll_fd >= 0 ? engine->poll_fd : engine->fd;
 }
 
 void engine_drain(struct engine *engine)
 {
 	engine_run(engine);
 	while (engine->under_way) {
-		struct pollfd waited = {.fd = engine->fd, .events = POLLIN};
+		struct pollfd waited = {.fd = engine_fd(engine), .events = POLLIN};
 		if (engine_sleep(engine))
 			poll(&waited, 1, -1);
 		engine_run(engine);
@@ -470,6 +442,7 @@ static int prepare(
 		engine->moves[i].next = engine->free;
 		engine->free = &engine->moves[i];
 	}
+	engine->depth = engine->free_moves = depth;
 	engine->quick = !options->no_quick;
 	requests_init(&engine->starved);
 	requests_init(&engine->finished);
@@ -478,9 +451,13 @@ static int prepare(
 	engine->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (engine->fd < 0)
 		return error_errno(err, errno, "cannot make the engine of a block device");
-	if (workers_new(options->workers ? options->workers : WORKERS, engine->fd,
+	unsigned workers = options->workers ? options->workers : WORKERS;
+	if (workers_new(workers, engine->device->stall_ms ? workers + depth : workers, engine->fd,
 		    &engine->workers) < 0)
 		return error_memory(err);
+	int r = groups_prepare(engine);
+	if (r < 0)
+		return error_errno(err, -r, "cannot make the engine of a block device");
 	if (!options->no_ring)
 		engine->ring = ring_new(depth, engine->fd);
 	return 0;
@@ -493,7 +470,7 @@ int engine_new(struct block_device *device, const struct engine_options *options
 	if (!engine)
 		return error_memory(err);
 	engine->device = device;
-	engine->fd = -1;
+	engine->fd = engine->timer = engine->poll_fd = -1;
 	int r = prepare(engine, options, err);
 	if (r < 0) {
 		engine_free(engine);
@@ -509,7 +486,12 @@ void engine_free(struct engine *engine)
 		return;
 	workers_free(engine->workers);
 	ring_free(engine->ring);
+	cleanup_close(&engine->poll_fd);
+	cleanup_close(&engine->timer);
 	cleanup_close(&engine->fd);
+	/* Of reads that were given up, and ended meanwhile. */
+	for (unsigned i = 0; i < engine->depth; i++)
+		free(engine->moves[i].allocated);
 	free(engine->moves);
 	free(engine);
 }

@@ -44,7 +44,8 @@ struct block_request {
 	uint64_t mapped; /* so far is it known where the bytes are */
 	unsigned moves;  /* under way */
 	int failed;
-	enum { ON_ITS_WAY, WAITS, STARVES } stage;
+	enum { ON_ITS_WAY, WAITS, STARVES } stage; /* STARVES: it is in a list */
+	uint64_t since;                            /* milliseconds: when it came into that list */
 	struct block_request *next;
 };
 
@@ -52,7 +53,7 @@ struct block_trace;
 
 struct engine_options {
 	unsigned depth;            /* moves of bytes at once; 0: 128 */
-	unsigned workers;          /* threads at most; 0: 16 */
+	unsigned workers;          /* threads at most, but for those that are stuck; 0: 16 */
 	bool no_ring;              /* never io_uring */
 	bool no_quick;             /* what is cached is not read on the spot either */
 	struct block_trace *trace; /* is told of each read; borrowed, may be NULL */
@@ -63,7 +64,8 @@ struct engine;
 /* device is borrowed. Errors: ENOMEM, EMFILE. */
 int engine_new(struct block_device *device, const struct engine_options *options,
 	struct engine **engine, struct ramet_error *err);
-/* Everything submitted must be done: engine_drain() first. NULL is fine. */
+/* Everything submitted must be done: engine_drain() first. Waits for reads that were given up
+ * (block_device.fail_stalled) and have not ended. NULL is fine. */
 void engine_free(struct engine *engine);
 
 /* Take a request. What cannot be (beyond the end, a write to what is read-only) is done at once, with

@@ -10,21 +10,54 @@
 
 #define SMALL_VECTOR 8 /* pieces of memory that need no allocation */
 
+struct requests {
+	struct block_request *first, **end;
+};
+
+static inline void requests_init(struct requests *list)
+{
+	*list = (struct requests){.end = &list->first};
+}
+
+static inline void requests_add(struct requests *list, struct block_request *request)
+{
+	request->next = NULL;
+	*list->end = request;
+	list->end = &request->next;
+}
+
+static inline struct block_request *requests_take(struct requests *list)
+{
+	struct block_request *request = list->first;
+	if (request && !(list->first = request->next))
+		list->end = &list->first;
+	return request;
+}
+
 /* One run of bytes in one file; or a wait for a source, or a discard, which are a worker's. */
 struct move {
 	struct work work; /* first: a worker hands back what it got */
 	struct engine *engine;
 	struct block_request *request;
 	struct block_extent extent; /* what is left of it */
-	struct iovec small[SMALL_VECTOR], *vector, *allocated;
+	struct iovec small[SMALL_VECTOR], *vector;
+	void *allocated; /* a longer vector, or memory to read into (groups.c) */
 	unsigned count;
 	int64_t result; /* of a worker */
 	struct move *next;
+	/* Of extents with a group: */
+	struct requests joined; /* wait for what this one waits for */
+	uint64_t at;            /* in the request */
+	uint64_t since;         /* milliseconds */
+	bool late, given_up;    /* the device knows; the request is done, and not ours any more */
+	struct move *earlier, *later; /* under way */
 };
 
-struct requests {
-	struct block_request *first, **end;
+struct group {
+	unsigned moves;         /* under way */
+	struct requests parked; /* want one */
 };
+#define GROUPS 16
 
 struct engine {
 	struct block_device *device;
@@ -46,7 +79,31 @@ struct engine {
 	unsigned ahead;     /* of them: reads for nobody */
 	struct block_trace *trace;
 	int fd;
+	unsigned depth, free_moves;
+	struct group groups[GROUPS];
+	struct move *first, *last; /* moves of groups, the oldest first */
+	uint64_t check_at;         /* milliseconds: when to look for what stalls; 0: never */
+	int timer, poll_fd;        /* -1 where nothing stalls; fd and timer in one */
 };
+
+/* Go on with a request that is in no list. */
+void request_advance(struct engine *engine, struct block_request *request);
+/* Put length bytes into the request's memory from offset at on; NULL: zeros. */
+void request_fill(struct block_request *request, uint64_t at, const char *bytes, uint64_t length);
+
+/* Moves of groups (groups.c). -errno. */
+int groups_prepare(struct engine *engine);
+enum begun {
+	BEGUN,
+	NO_MOVE, /* there is none left */
+	PARKED,  /* the request is in a list, or has failed */
+};
+enum begun group_begin(
+	struct engine *engine, struct block_request *request, const struct block_extent *extent);
+/* A worker is done with it. */
+void group_end(struct engine *engine, struct work *work);
+/* Look for what stalls, if it is time to. */
+void groups_check(struct engine *engine);
 
 /* A move for the request, counted in it; NULL when all are under way. */
 struct move *move_take(struct engine *engine, struct block_request *request);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "block/engine_inside.h"
 
 struct move *move_take(struct engine *engine, struct block_request *request)
@@ -12,6 +13,7 @@ struct move *move_take(struct engine *engine, struct block_request *request)
 	if (!move)
 		return NULL;
 	engine->free = move->next;
+	engine->free_moves--;
 	move->request = request;
 	move->allocated = NULL;
 	request->moves++;
@@ -22,9 +24,12 @@ void move_give(struct move *move)
 {
 	struct engine *engine = move->engine;
 	free(move->allocated);
-	move->request->moves--;
+	if (move->request)
+		move->request->moves--;
+	move->allocated = NULL;
 	move->next = engine->free;
 	engine->free = move;
+	engine->free_moves++;
 }
 
 /* Where in the request's memory byte at is: the piece, and at becomes the offset in it. */
@@ -82,6 +87,20 @@ int move_set_vector(struct move *move, uint64_t at, uint64_t length)
 	move->count = count;
 	copy_pieces(move->vector, first, count, at, length);
 	return 0;
+}
+
+void request_fill(struct block_request *request, uint64_t at, const char *bytes, uint64_t length)
+{
+	for (unsigned i = piece_at(request, &at); length; i++, at = 0) {
+		size_t part = MIN(request->vector[i].iov_len - (size_t)at, length);
+		char *memory = (char *)request->vector[i].iov_base + at;
+		if (bytes)
+			memcpy(memory, bytes, part);
+		else
+			memset(memory, 0, part);
+		bytes = bytes ? bytes + part : NULL;
+		length -= part;
+	}
 }
 
 void move_skip(struct move *move, uint64_t bytes)

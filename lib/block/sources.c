@@ -49,6 +49,7 @@ struct sources {
 	pthread_cond_t opened;
 	struct source *buckets[BUCKETS];
 	struct source *newest, *oldest;
+	struct source *closing; /* slow ones, whose last holder could not wait */
 };
 
 static uint64_t now(void)
@@ -156,13 +157,29 @@ static void discard(struct source *removed)
 	}
 }
 
-static void evict(struct sources *sources, struct source **removed)
+/* Closing a file of a slow filesystem may take for ever too: as long as that can be, only those of the
+ * same root are closed, by one whose file is slow itself. */
+static bool may_close(
+	const struct sources *sources, const struct source *source, const struct source *opened)
 {
+	return !source->slow || sources->count > 2 * sources->most + FRESH ||
+	       (opened->slow && source->seen.root == opened->seen.root);
+}
+
+static void evict(struct sources *sources, const struct source *opened, struct source **removed)
+{
+	while (opened->slow && sources->closing) {
+		struct source *source = sources->closing;
+		sources->closing = source->chain;
+		source->chain = *removed;
+		*removed = source;
+	}
 	for (struct source *at = sources->oldest, *newer; at && sources->count > sources->most;
 		at = newer) {
 		newer = at->newer;
 		bool wanted = at->fresh && sources->count <= sources->most + FRESH;
-		if (at->refs == 0 && at->state != OPENING && !wanted)
+		if (at->refs == 0 && at->state != OPENING && !wanted &&
+			may_close(sources, at, opened))
 			remove_source(sources, at, removed);
 	}
 }
@@ -175,6 +192,7 @@ void sources_free(struct sources *sources)
 	while (sources->oldest)
 		remove_source(sources, sources->oldest, &removed);
 	discard(removed);
+	discard(sources->closing);
 	source_notes_free(sources->notes);
 	pthread_cond_destroy(&sources->opened);
 	pthread_mutex_destroy(&sources->lock);
@@ -242,7 +260,7 @@ static int open_and_check(struct sources *sources, struct source *source)
 	source->checked = now();
 	if (cause == SOURCE_RIGHT)
 		source->fd = TAKE_FD(fd);
-	evict(sources, &removed);
+	evict(sources, source, &removed);
 	pthread_cond_broadcast(&sources->opened);
 	pthread_mutex_unlock(&sources->lock);
 	discard(removed);
@@ -311,7 +329,8 @@ int sources_put(struct sources *sources, const struct block_extent *extent)
 	if (cause != SOURCE_RIGHT)
 		unlist(sources, source);
 	if (--source->refs == 0 && !source->listed)
-		remove_source(sources, source, &removed);
+		remove_source(sources, source,
+			extent->failed == ECANCELED && source->slow ? &sources->closing : &removed);
 	pthread_mutex_unlock(&sources->lock);
 	discard(removed);
 	return cause == SOURCE_RIGHT ? 0 : -EIO;

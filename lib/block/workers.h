@@ -13,8 +13,9 @@ struct work {
 
 struct workers;
 
-/* A pool of at most most threads, which signals the eventfd when work has come back. -errno. */
-int workers_new(unsigned most, int eventfd, struct workers **workers);
+/* A pool of usual threads, which signals the eventfd when work has come back. While nothing ends and
+ * work waits it becomes larger, up to most. -errno. */
+int workers_new(unsigned usual, unsigned most, int eventfd, struct workers **workers);
 /* Work is begun in the order in which it came; a pool without a free thread keeps it. When not even
  * one thread can be started it is done on the spot. */
 void workers_add(struct workers *workers, struct work *work);
