@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/sandbox_inside.h"
+#include "base/xattr_at.h"
 
 static int allow_folder(int ruleset, int folder)
 {
@@ -141,6 +142,7 @@ static const int for_folders[] = {
 	SCMP_SYS(listxattr),
 	SCMP_SYS(llistxattr),
 	SCMP_SYS(flistxattr),
+	CALL_LISTXATTRAT,
 	SCMP_SYS(getxattr),
 	SCMP_SYS(lgetxattr),
 	SCMP_SYS(fgetxattr),
