@@ -14,9 +14,8 @@ struct materialize_options {
 static const struct option_spec options[] = {
 	OPTION(SIZE, struct materialize_options, bandwidth, "bandwidth", "SIZE",
 		"bytes of content to read a second, at most; without it as many as there are"),
-	OPTION(LIST, struct materialize_options, sources, "source", "DIR",
-		"a folder that was moved here since the lazy image was built; once for each, in their "
-		"order"),
+	OPTION(LIST, struct materialize_options, sources, "source", "[N=|OLD=]DIR",
+		"where the folder that a lazy image stands on is now"),
 	OPTION_END,
 };
 
@@ -65,12 +64,16 @@ static void done(void *ctx, const struct ramet_materialized *image)
 static int materialize_run(struct invocation *inv, struct ramet_error *err)
 {
 	const struct materialize_options *given = inv->options;
+	const char *sources[65] = {NULL};
+	if (given->sources.count >= sizeof sources / sizeof *sources)
+		return cli_usage(inv, "--source is there more than 64 times");
+	for (size_t i = 0; i < given->sources.count; i++)
+		sources[i] = given->sources.items[i];
 	struct printed printed = {.array = inv->json ? json_array() : NULL};
 	const struct ramet_materialize_options materialize = {
 		.name = inv->arguments[0],
 		.output = inv->argument_count > 1 ? inv->arguments[1] : NULL,
-		.sources = given->sources.items,
-		.source_count = given->sources.count,
+		.sources = sources,
 		.bandwidth = given->bandwidth,
 		.done = done,
 		.done_ctx = &printed,

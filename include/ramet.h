@@ -177,10 +177,9 @@ struct ramet_materialize_options {
 	/* Where the plain file goes, which takes the place of what is there when it is whole; NULL:
 	 * beside the lazy file, ".FORMAT" in place of ".lazy". NULL for several images. */
 	const char *output;
-	/* Folders that stand in for the first source_count of those that the lazy image points into,
-	 * where they were moved. */
+	/* As in struct ramet_attach_options; for a lazy image that this store did not write they must be
+	 * there. */
 	const char *const *sources;
-	size_t source_count;
 	uint64_t bandwidth; /* bytes of content a second, at most; 0: no bound */
 	/* Called once for each image. May be NULL. */
 	void (*done)(void *ctx, const struct ramet_materialized *image);
@@ -196,6 +195,7 @@ struct ramet_materialize_options {
  * used when nobody else wants it (the calling thread's I/O priority is "idle" meanwhile), and nothing is
  * to be seen of the file before it is whole. store NULL: nothing is listed, and name is a file.
  * Errors: ENOENT, EACCES, EMEDIUMTYPE (no lazy image), EINVAL (options; a fork without a lazy image),
+ * EPERM (this store did not write the lazy image, and sources do not name the folders that it names),
  * ESTALE (a source changed or vanished: it is named), EUCLEAN (the lazy file is damaged), ENOTSUP (it is
  * of a newer version), ENOSPC.
  */
@@ -223,11 +223,11 @@ struct ramet_fork_options {
 };
 
 struct ramet_fork_result {
-	const char *provider; /* static */
-	const char *mode;     /* "overlay" or "clone"; static */
-	uint64_t size;        /* bytes of each volume */
-	char reason[512];     /* why this provider, one sentence */
-	bool lazy;            /* a lazy image was made of a folder... */
+	const char *provider;                      /* static */
+	const char *mode;                          /* "overlay" or "clone"; static */
+	uint64_t size;                             /* bytes of each volume */
+	char reason[512];                          /* why this provider, one sentence */
+	bool lazy;                                 /* a lazy image was made of a folder... */
 	uint64_t lazy_entries, lazy_content_bytes; /* ...with so much in it */
 };
 
@@ -362,9 +362,10 @@ RAMET_API int ramet_config(struct ramet_store *store, const struct ramet_run_opt
 
 /* One that is served. Strings live until the callback returns. */
 struct ramet_served_device {
-	const char *name;    /* "base", "layer1", "volume" */
-	const char *address; /* what a client connects to: a URI, the path of a socket or of a file */
-	const char *file;    /* what it is made of: an image file, a lazy file or the volume */
+	const char *name; /* "base", "layer1", "volume" */
+	const char
+		*address; /* what a client connects to: a URI, the path of a socket or of a file */
+	const char *file; /* what it is made of: an image file, a lazy file or the volume */
 	bool read_only;
 	bool lazy;
 	uint64_t size; /* bytes, 0: not known */
@@ -403,7 +404,7 @@ struct ramet_attach_options {
 	/* Where the roots of lazy images are now, for those that moved: "DIR" (there is but one root),
 	 * "N=DIR" (the N-th root, from 1) or "OLD=DIR". NULL-terminated, or NULL. */
 	const char *const *sources;
-	bool no_prefetch; /* do not read ahead what an earlier run recorded */
+	bool no_prefetch;            /* do not read ahead what an earlier run recorded */
 	uint64_t prefetch_bandwidth; /* bytes a second at most, 0: 256 MiB */
 };
 

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A lazy file names folders of the host. One that this store wrote names those that its user named; one
- * from elsewhere could name any, so its user has to say them again. The same words say where folders
- * are now that were moved.
- */
+/* The drives of a fork, and the files and folders that their server is given open. */
 #include "api/attach_drives.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "api/source_words.h"
 #include "base/cleanup.h"
 #include "image/lazy.h"
 
@@ -52,56 +49,6 @@ int record_path(const struct ramet_store *store, int64_t image, struct text *pat
 	return path->failed ? -ENOMEM : 0;
 }
 
-/* The word that says where the root is now: "N=DIR" or "OLD=DIR", or "DIR" where there is but one. */
-static const char *find_source(
-	const struct ramet_attach_options *options, const char *root, size_t number, size_t count)
-{
-	for (size_t i = 0; options->sources && options->sources[i]; i++) {
-		const char *word = options->sources[i];
-		size_t length = strlen(root);
-		if (strncmp(word, root, length) == 0 && word[length] == '=')
-			return word + length + 1;
-		size_t digits = strspn(word, "0123456789");
-		if (digits && word[digits] == '=') {
-			if (strtoull(word, NULL, 10) == number)
-				return word + digits + 1;
-			continue;
-		}
-		if (count == 1 && !strchr(word, '='))
-			return word;
-	}
-	return NULL;
-}
-
-static int open_root(struct serving *serving, const struct drive *drive, const char *root,
-	const char *given, struct ramet_error *err)
-{
-	if (!drive->made && !given)
-		return error_set(err, EPERM,
-			"%s was not written by this store, and it names the folder %s; if you want "
-			"that served, say so with --source %s",
-			drive->path, root, root);
-	const char *path = given ? given : root;
-	int fd = open(path, O_PATH | O_CLOEXEC);
-	if (fd < 0)
-		return error_errno(err, errno, "cannot open the folder %s that %s stands on%s",
-			path, drive->path,
-			given ? "" : "; if it was moved, name it with --source DIR");
-	return serving_keep(serving, fd) < 0 ? error_memory(err) : fd;
-}
-
-static int refuse_sources(const struct ramet_attach_options *options, const struct lazy *lazy,
-	const char *path, size_t count, struct ramet_error *err)
-{
-	for (size_t i = 0; options->sources && options->sources[i]; i++)
-		if (count != 1 && !strchr(options->sources[i], '='))
-			return error_set(err, EINVAL,
-				"%s stands on %zu folders, the first of which is %s: write --source "
-				"OLD=DIR, or --source 1=DIR, in place of --source %s",
-				path, count, lazy_root(lazy, 0), options->sources[i]);
-	return 0;
-}
-
 /* Its roots' folders. */
 static int add_roots(struct serving *serving, const struct drive *drive,
 	const struct ramet_attach_options *options, struct server_device *device,
@@ -113,11 +60,18 @@ static int add_roots(struct serving *serving, const struct drive *drive,
 	if (r < 0)
 		return r;
 	lazy_describe(lazy, &facts);
-	r = refuse_sources(options, lazy, drive->path, facts.roots, err);
+	if (facts.roots)
+		r = source_words_check(
+			options->sources, drive->path, lazy_root(lazy, 0), facts.roots, err);
 	for (uint32_t i = 0; i < facts.roots && r == 0; i++) {
-		const char *root = lazy_root(lazy, i);
-		int fd = open_root(
-			serving, drive, root, find_source(options, root, i + 1, facts.roots), err);
+		const struct source_root root = {.lazy = drive->path,
+			.path = lazy_root(lazy, i),
+			.number = i + 1,
+			.count = facts.roots,
+			.made = drive->made};
+		int fd = source_words_open(options->sources, &root, NULL, err);
+		if (fd >= 0 && serving_keep(serving, fd) < 0)
+			fd = error_memory(err);
 		int *place = fd < 0 ? NULL : vector_push(&device->roots);
 		r = fd < 0 ? fd : place ? 0 : error_memory(err);
 		if (r == 0)

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/source_words.h"
 #include "base/cleanup.h"
 #include "base/sandbox.h"
 #include "source/tree.h"
@@ -125,51 +126,41 @@ int lazy_base_open(struct lazy_base *base, const char *path, struct ramet_error 
 	return hear_lazy(base, err);
 }
 
-static int open_root(
-	const struct lazy_base *base, size_t index, const char *source, struct ramet_error *err)
+static int open_root(struct lazy_base *base, size_t index, const char *const *words, bool made,
+	struct ramet_error *err)
 {
-	const char *path = source ? source : base->roots.items[index];
-	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
-	int code = errno;
-	if (source)
-		return error_errno(err, code, "cannot open the folder %s", source);
-	_cleanup_free_ char *shown = strdup(path);
-	return error_errno(err, code,
-		"cannot open %s, the folder that %s points into (where it was moved, --source says "
-		"where to)",
-		shown ? text_disarm(shown) : "a folder", base->path);
+	const struct source_root root = {.lazy = base->path,
+		.path = base->roots.items[index],
+		.number = index + 1,
+		.count = base->roots.count,
+		.made = made};
+	const char **path = vector_push(&base->places);
+	int *fd = path ? vector_push(&base->fds) : NULL;
+	if (!fd)
+		return error_memory(err);
+	*fd = source_words_open(words, &root, path, err);
+	return MIN(*fd, 0);
 }
 
 int lazy_base_open_roots(
-	struct lazy_base *base, const char *const *sources, size_t count, struct ramet_error *err)
+	struct lazy_base *base, const char *const *words, bool made, struct ramet_error *err)
 {
-	if (count > base->roots.count)
-		return error_set(err, EINVAL,
-			"%s points into %zu folder%s, and there are %zu to stand in for them",
-			base->path, base->roots.count, base->roots.count == 1 ? "" : "s", count);
-	for (size_t i = 0; i < base->roots.count; i++) {
-		int fd = open_root(base, i, i < count ? sources[i] : NULL, err);
-		if (fd < 0)
-			return fd;
-		int *place = vector_push(&base->fds);
-		if (!place) {
-			close(fd);
-			return error_memory(err);
-		}
-		*place = fd;
-	}
-	return 0;
+	int r = base->roots.count ? source_words_check(words, base->path, base->roots.items[0],
+					    base->roots.count, err)
+				  : 0;
+	for (size_t i = 0; i < base->roots.count && r == 0; i++)
+		r = open_root(base, i, words, made, err);
+	return r;
 }
 
 void lazy_base_close(struct lazy_base *base)
 {
 	for (size_t i = 0; i < base->fds.count; i++)
-		close(base->fds.items[i]);
+		cleanup_close(&base->fds.items[i]);
 	for (size_t i = 0; i < base->roots.count; i++)
 		free(base->roots.items[i]);
 	vector_free(&base->fds);
+	vector_free(&base->places);
 	vector_free(&base->roots);
 	cleanup_close(&base->fd);
 	base->fd = -1;

@@ -13,8 +13,10 @@ struct lazy_base {
 	int fd;           /* read-only */
 	const struct image_format *format;
 	uint64_t image_bytes, content_bytes, files;
-	VECTOR(char *) roots; /* paths, in the lazy file's order */
-	VECTOR(int) fds;      /* the folders there, or elsewhere; O_PATH, in the same order */
+	VECTOR(char *) roots; /* the folders it names, in its order */
+	/* After lazy_base_open_roots(), in the same order: where they are, and open (O_PATH). */
+	VECTOR(const char *) places;
+	VECTOR(int) fds;
 };
 #define LAZY_BASE_NONE \
 	{ \
@@ -26,12 +28,10 @@ struct lazy_base {
  * Errors: ENOENT and what else open(2) says; EMEDIUMTYPE (it is no lazy file); those of lazy_open().
  */
 int lazy_base_open(struct lazy_base *base, const char *path, struct ramet_error *err);
-/*
- * Open the folders that it points into. sources: folders that stand in for the first count of them,
- * where they were moved. -ENOENT, -EACCES, -ENOTDIR; -EINVAL: more sources than roots.
- */
+/* Open the folders that it points into. words, and errors: see source_words.h; words is borrowed. made:
+ * the lazy file was written by the store. */
 int lazy_base_open_roots(
-	struct lazy_base *base, const char *const *sources, size_t count, struct ramet_error *err);
+	struct lazy_base *base, const char *const *words, bool made, struct ramet_error *err);
 void lazy_base_close(struct lazy_base *base);
 #define _cleanup_lazy_base_ __attribute__((cleanup(lazy_base_close)))
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/ioprio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -79,13 +80,11 @@ static int copy_image(struct materialize *materialize, struct ramet_error *err)
 {
 	const struct ramet_materialize_options *options = materialize->options;
 	struct lazy_base *base = &materialize->base;
-	int r = lazy_base_open_roots(base, options->sources, options->source_count, err);
+	int r = lazy_base_open_roots(base, options->sources, materialize->image.made, err);
 	if (r < 0)
 		return r;
 	struct materialize_copy copy = {
 		.base = base,
-		.sources = options->sources,
-		.source_count = options->source_count,
 		.out = materialize->output.fd,
 		.bandwidth = options->bandwidth,
 	};
@@ -100,8 +99,7 @@ static int copy_image(struct materialize *materialize, struct ramet_error *err)
 		}
 		*fd = i == 0 ? base->fd : i == 1 ? copy.out : base->fds.items[i - 2];
 		if (folder)
-			*folder = i - 2 < options->source_count ? options->sources[i - 2]
-								: base->roots.items[i - 2];
+			*folder = base->places.items[i - 2];
 	}
 	const struct work work = {
 		.hostile = true,
@@ -142,6 +140,15 @@ static int check_written(struct materialize *materialize, struct ramet_error *er
 	return 0;
 }
 
+/* In the store, what no fork stands on is swept away (fork_lazy.h): not between the file's birth and the
+ * catalogue's word for it. The lock ends with the folder's fd. */
+static int hold_off_sweep(const struct materialize *materialize, struct ramet_error *err)
+{
+	if (!materialize->image.owned || flock(materialize->output.dirfd, LOCK_SH) == 0)
+		return 0;
+	return error_errno(err, errno, "cannot lock the folder of %s", materialize->path.data);
+}
+
 static int make_plain(struct materialize *materialize, struct ramet_error *err)
 {
 	int r = outfile_open(&materialize->output, materialize->path.data, err);
@@ -149,6 +156,8 @@ static int make_plain(struct materialize *materialize, struct ramet_error *err)
 		r = copy_image(materialize, err);
 	if (r == 0)
 		r = check_written(materialize, err);
+	if (r == 0)
+		r = hold_off_sweep(materialize, err);
 	if (r < 0)
 		return error_prefix(err, r, "cannot make %s", materialize->path.data);
 	if (materialize->options->progress) {
@@ -257,7 +266,7 @@ static int materialize_fork(struct ramet_store *store, const struct store_fork *
 		return error_set(err, EINVAL,
 			"the fork %s stands on no lazy image: there is nothing to materialize",
 			fork->name);
-	if (lazy > 1 && (options->output || options->source_count))
+	if (lazy > 1 && options->output)
 		return error_set(err, EINVAL,
 			"the fork %s stands on %zu lazy images: name the one that is meant by its "
 			"file",

@@ -79,11 +79,8 @@ static void source_file_close(struct source_file *file)
 static void name_file(
 	const struct copying *copying, const struct source_file *file, struct text *name)
 {
-	const struct materialize_copy *copy = copying->copy;
-	uint32_t root = file->seen.root;
-	const char *folder = root < copy->source_count ? copy->sources[root]
-						       : copy->base->roots.items[root];
-	text_format(name, "%s/%s", folder, file->path.data);
+	const struct lazy_base *base = copying->copy->base;
+	text_format(name, "%s/%s", base->places.items[file->seen.root], file->path.data);
 	if (name->failed) {
 		text_truncate(name, 0);
 		text_append(name, "a source file");

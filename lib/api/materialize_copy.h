@@ -8,9 +8,7 @@
 
 struct materialize_copy {
 	const struct lazy_base *base; /* its roots are open */
-	const char *const *sources;   /* see lazy_base_open_roots(): for messages */
-	size_t source_count;
-	int out;            /* an empty file, which gets the image's length and bytes */
+	int out;                      /* an empty file, which gets the image's length and bytes */
 	uint64_t bandwidth; /* bytes of content a second, at most; 0: as many as there are */
 	uint64_t read;      /* answer: bytes of content */
 };

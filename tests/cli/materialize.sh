@@ -4,7 +4,11 @@
 . "$(dirname "$0")/lib.sh"
 need unsquashfs cmp python3
 cd "$scratch" || exit 1
-at_exit() { umount "$scratch/small" 2> /dev/null; }
+at_exit() {
+  umount "$scratch/small" 2> /dev/null
+  "$RAMET" detach vm 2> /dev/null
+  "$RAMET" detach other 2> /dev/null
+}
 
 mkdir -p tree/folder
 seq 1 200000 > tree/long
@@ -100,7 +104,7 @@ killed() {
 }
 check "a killed one leaves nothing" killed
 check "and the next one makes the image" sh -c '"$RAMET" materialize base.lazy && unsquashfs -l base.squashfs > /dev/null'
-rm base.squashfs
+mv base.squashfs kept.squashfs
 
 if [ "$(id -u)" = 0 ] && mkdir small && mount -t tmpfs -o size=600k none small 2> /dev/null; then
   refused "no space left is said" 1 'No space left' "$RAMET" materialize base.lazy small/image
@@ -109,8 +113,45 @@ else
   skip "no space left is said" "only root mounts a small tmpfs"
 fi
 
+# A lazy image that another store wrote, or nobody knows who, could name any folder of the host.
+cp base.lazy foreign.lazy
+refused "a lazy image from elsewhere is not believed" 1 'was not written by this store, and it names the folder .*/tree; .*--source' \
+  "$RAMET" materialize foreign.lazy
+check "but when its folder is said again" sh -c '"$RAMET" materialize foreign.lazy --source "$PWD/tree" && cmp foreign.squashfs kept.squashfs'
+
+# A fork: its base of its own, made of a folder.
+"$RAMET" fork tree vm > /dev/null
+refused "a fork of a lazy image has no plain file" 1 "ramet materialize vm" "$RAMET" attach vm --via path
+"$RAMET" attach vm --via nbd > served
+check "while the fork is served its image is made" sh -c '"$RAMET" materialize vm | grep -q "vm-.*lazy -> .*squashfs"'
+plain=$("$RAMET" attach vm --via path | awk '$1 == "base" { print $2 }')
+check "from then on the fork has a plain file" unsquashfs -quiet -no-progress -d vm-tree "$plain"
+check "of the folder" diff -r tree vm-tree
+if command -v nbdcopy > /dev/null; then
+  check "and what is served goes on, and gives the same" sh -c 'nbdcopy "$(awk "\$1 == \"base\" { print \$2 }" served)" copy && cmp copy "$0"' "$plain"
+else
+  skip "and what is served goes on, and gives the same" "nbdcopy is missing"
+fi
+"$RAMET" detach vm
+rm -rf kept && mv tree kept
+check "without the folder too" sh -c '"$RAMET" attach vm --via nbd && "$RAMET" detach vm'
+mv kept tree
+"$RAMET" rm vm
+check "and it goes with the fork" sh -c '! [ -e "$0" ]' "$plain"
+"$RAMET" fork kept.squashfs whole > /dev/null
+refused "a fork that stands on no lazy image has nothing to be made" 1 'stands on no lazy image' "$RAMET" materialize whole
+"$RAMET" fork base.lazy other > /dev/null
+check "a fork of a lazy file has it beside that" sh -c '"$RAMET" materialize other && cmp base.squashfs kept.squashfs'
+check "and where that is changed, the lazy one again" sh -c \
+  'echo >> base.squashfs; ! "$RAMET" attach other --via path && "$RAMET" attach other --via nbd && "$RAMET" detach other'
+rm base.squashfs
+
 mv tree away
-refused "a root that moved is named, with what to do" 1 "tree, the folder that base.lazy points into .*--source" "$RAMET" materialize base.lazy
-refused "there are no more folders than roots" 1 'points into 1 folder' "$RAMET" materialize base.lazy --source away --source away
-check "--source says where it is now" sh -c '"$RAMET" materialize base.lazy --source away && unsquashfs -l base.squashfs > /dev/null'
+refused "a root that moved is named, with what to do" 1 "tree that base.lazy stands on; if it was moved, name it with --source" "$RAMET" materialize base.lazy
+refused "a folder that is not there is no help" 1 'cannot open the folder nowhere' "$RAMET" materialize base.lazy --source nowhere
+check "--source says where it is now" sh -c '"$RAMET" materialize base.lazy --source away && cmp base.squashfs kept.squashfs'
+rm base.squashfs
+check "also by its number" sh -c '"$RAMET" materialize base.lazy --source 1=away && cmp base.squashfs kept.squashfs'
+rm base.squashfs
+check "or its old name" sh -c '"$RAMET" materialize base.lazy --source "$PWD/tree=away" && cmp base.squashfs kept.squashfs'
 finish
