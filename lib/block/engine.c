@@ -395,6 +395,8 @@ void engine_run(struct engine *engine)
 bool engine_sleep(struct engine *engine)
 {
 	engine->slept = true;
+	if (engine->ring)
+		ring_submit(engine->ring);
 	return !engine->finished.first && (!engine->ring || ring_sleep(engine->ring));
 }
 

@@ -52,9 +52,9 @@ static void come(struct loop_fd *listener, short revents)
 	if (fd < 0)
 		return;
 	if (server->connection_count >= NBD_CONNECTIONS) {
-		close(fd);
 		nbd_server_note(server, "an NBD client was turned away: there are %u already",
 			server->connection_count);
+		close(fd);
 		return;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER}, sizeof(int));
