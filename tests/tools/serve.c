@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve [-r] [-n] [-u UID] KIND ADDRESS FILE: a raw file by one of the exports, until SIGTERM or
- * SIGINT, for tests and benches of the exports alone. -r: read-only, -n: without io_uring, -u: for
- * that user. "ready" is printed once clients can come.
+ * serve [-r] [-n] [-u UID] KIND ADDRESS DEVICE: a device (test_device.h: a raw file, memory, or one
+ * that misbehaves) by one of the exports, until SIGTERM or SIGINT, for tests and benches of the exports
+ * alone. -r: read-only, -n: without io_uring, -u: for that user. "ready" is printed once clients can
+ * come.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "export/export.h"
+#include "test_device.h"
 
 static struct loop *loop;
 static struct export_user user;
@@ -99,13 +100,12 @@ int main(int argc, char **argv)
 		}
 	const struct export_ops *ops = argc - optind == 3 ? export_find(argv[optind]) : NULL;
 	if (!ops) {
-		fprintf(stderr, "usage: serve [-r] [-n] [-u UID] KIND ADDRESS FILE\n");
+		fprintf(stderr, "usage: serve [-r] [-n] [-u UID] KIND ADDRESS DEVICE\n");
 		return 2;
 	}
-	int fd = open(argv[optind + 2], (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	struct ramet_error err = {0};
 	struct block_device *device;
-	int r = fd < 0 ? -errno : block_file_open(fd, read_only, &device, &err);
+	int r = test_device_open(argv[optind + 2], read_only, &device, &err);
 	if (r < 0)
 		return fail(r, &err);
 	r = serve(ops, argv[optind + 1], device, &options);
