@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/folder.h"
 #include "export/fuse.h"
+#include "export/ublk.h"
 #include "export/nbd_device.h"
 
 enum { RECORD_MOST = 4 << 20, END_MS = 8000, KILL_MS = 3000, STEP_MS = 20 };
@@ -227,6 +228,8 @@ static int clear_device(const struct attachment *attachment, size_t index, struc
 		return export_fuse_clean(device->place, err);
 	if (strcmp(attachment->kind, "nbd-device") == 0)
 		return nbd_device_release(device->place, device->name, err);
+	if (strcmp(attachment->kind, "ublk") == 0)
+		export_ublk_clean();
 	clear_socket(device);
 	return 0;
 }

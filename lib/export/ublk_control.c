@@ -9,11 +9,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/text.h"
 #include "export/ublk.h"
 
@@ -146,6 +146,21 @@ void ublk_control_remove(struct ublk_control *control, uint32_t device)
 	}
 }
 
+/* One that nobody has waited for yet is gone, too. */
+static bool process_is_gone(pid_t process)
+{
+	char path[32];
+	_cleanup_free_ char *text = NULL;
+	size_t length = 0;
+	snprintf(path, sizeof path, "/proc/%d/stat", process);
+	int r = read_file(AT_FDCWD, path, 4096, &text, &length);
+	if (r < 0)
+		return r == -ENOENT || r == -ESRCH;
+	/* "PID (NAME) STATE", and the name may hold anything. */
+	const char *end = strrchr(text, ')');
+	return end && (strncmp(end, ") Z", 3) == 0 || strncmp(end, ") X", 3) == 0);
+}
+
 static void sweep_one(struct ublk_control *control, uint32_t device)
 {
 	struct ublksrv_ctrl_dev_info info = {0};
@@ -157,7 +172,7 @@ static void sweep_one(struct ublk_control *control, uint32_t device)
 		return;
 	bool ours = (info.ublksrv_flags & ~(uint64_t)UINT32_MAX) == MARK;
 	pid_t server = (pid_t)(uint32_t)info.ublksrv_flags;
-	if (ours && server > 0 && kill(server, 0) < 0 && errno == ESRCH)
+	if (ours && server > 0 && process_is_gone(server))
 		ublk_control_remove(control, device);
 }
 

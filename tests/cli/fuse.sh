@@ -303,6 +303,40 @@ freed() {
 }
 check "space that is given back is free, and reads as zeros; the disk never grows" freed
 
+# --- attached -----------------------------------------------------------------------------------
+attach() {
+  "$RAMET" attach lazy --via fuse --json > attached || return 1
+  server=$(jq .pid attached)
+  file=$(jq -r '.devices[0].address' attached)
+}
+lazily() {
+  "$RAMET" fork tree lazy > log && attach || return 1
+  mount -o loop,ro -t squashfs "$file" mnt || return 1
+  "$TREE_DUMP" dir mnt > found
+  umount mnt
+  "$TREE_DUMP" dir tree > expected
+  diff expected found
+}
+killed_attached() {
+  exec 5< "$file"
+  kill -KILL "$server"
+  timeout 5 dd if=/proc/self/fd/5 of=/dev/null bs=1M iflag=direct status=none 2> said
+  [ $? = 1 ] && attach && timeout 5 cat "$file" > /dev/null
+}
+detached() {
+  server=
+  "$RAMET" detach lazy && ! grep "$scratch/store" /proc/mounts && [ ! -e "$file" ]
+}
+if command -v jq > /dev/null && grep -qw squashfs /proc/filesystems; then
+  check "a folder that was forked and attached is mounted, and nothing of it was copied" lazily
+  check "its idle server takes less than 2 MiB" quiet
+  check "it is killed, and attached again" killed_attached
+  check "detaching takes the mount away" detached
+  exec 5<&-
+else
+  skip "a folder that was forked and attached is mounted" "jq, or squashfs in this kernel, is missing"
+fi
+
 # --- users --------------------------------------------------------------------------------------
 if command -v fusermount3 > /dev/null && command -v runuser > /dev/null && id nobody > /dev/null 2>&1; then
   chmod 711 .
