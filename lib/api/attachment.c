@@ -14,8 +14,8 @@
 #include "base/fd.h"
 #include "base/folder.h"
 #include "export/fuse.h"
-#include "export/ublk.h"
 #include "export/nbd_device.h"
+#include "export/ublk.h"
 
 enum { RECORD_MOST = 4 << 20, END_MS = 8000, KILL_MS = 3000, STEP_MS = 20 };
 

@@ -314,7 +314,7 @@ lazily() {
   mount -o loop,ro -t squashfs "$file" mnt || return 1
   "$TREE_DUMP" dir mnt > found
   umount mnt
-  "$TREE_DUMP" dir tree > expected
+  "$RAMET" build tree image --format squashfs > log && "$TREE_DUMP" squashfs image > expected
   diff expected found
 }
 killed_attached() {

@@ -141,4 +141,19 @@ again() {
   mount -t ext4 -o ro,noload "$device" mnt && cmp mnt/disk "$PREPARED/disk" && umount mnt && end && gone
 }
 check "the next one takes its device away, and serves again" again
+
+attached() {
+  "$RAMET" attach vm --via ublk --all --json > attached || return 1
+  server=$(sed -n 's/.*"pid": \([0-9]*\).*/\1/p' attached)
+  device=$(grep -o '/dev/ublkb[0-9]*' attached | head -n 1)
+  mounted_same
+}
+"$RAMET" fork "$PREPARED/base" vm > log
+check "ramet attach --via ublk serves a fork's base" attached
+detached() { "$RAMET" detach vm && gone; }
+check "detaching it takes its devices away" detached
+attached_killed() {
+  attached && kill -KILL "$server" && sleep 0.5 && "$RAMET" detach vm && gone && ! ls /dev/ublkc* 2> said
+}
+check "and so it does when its server was killed" attached_killed
 finish
