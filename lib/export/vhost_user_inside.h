@@ -105,6 +105,8 @@ struct vhost_session {
 	struct vhost_mapping inflight;
 	struct vhost_wire_inflight inflight_shape;
 	unsigned under_way;       /* requests of all queues */
+	bool may_spin, spins;     /* wait for the guest before the loop does */
+	uint64_t idle_since;      /* nanoseconds; 0: it is not */
 	struct vhost_chain chain; /* the one that is being taken */
 	unsigned queue_count;     /* of queues, those that were ever named */
 	struct vhost_queue queues[VHOST_QUEUES];
@@ -147,6 +149,8 @@ bool vhost_queue_take(struct vhost_queue *queue);
 void vhost_queue_put(struct vhost_queue *queue, uint16_t head, uint32_t written);
 /* Let the guest know what is done. */
 void vhost_queue_publish(struct vhost_queue *queue);
+/* Something is available. */
+bool vhost_queue_waits(struct vhost_queue *queue);
 /* Have the guest kick. false: there is something already. */
 bool vhost_queue_arm(struct vhost_queue *queue);
 /* The guest's rings make no sense. */

@@ -99,6 +99,11 @@ bool vhost_queue_take(struct vhost_queue *queue)
 	return any;
 }
 
+bool vhost_queue_waits(struct vhost_queue *queue)
+{
+	return queue->live && !queue->broken && !queue->armed && count_available(queue) != 0;
+}
+
 bool vhost_queue_arm(struct vhost_queue *queue)
 {
 	if (!queue->live || queue->broken || queue->armed)
@@ -109,7 +114,9 @@ bool vhost_queue_arm(struct vhost_queue *queue)
 	else
 		store(&queue->used->flags, 0);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return count_available(queue) == 0;
+	/* What came just before will not be kicked for. */
+	queue->armed = count_available(queue) == 0;
+	return queue->armed || queue->broken;
 }
 
 void vhost_queue_put(struct vhost_queue *queue, uint16_t head, uint32_t written)

@@ -7,12 +7,19 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "export/vhost_user_inside.h"
+
+enum {
+	SPIN_NANOSECONDS = 20000,
+	ROUNDS = 64, /* before others in the loop have their turn */
+};
 
 void vhost_session_end(struct vhost_session *session, const char *why)
 {
@@ -71,6 +78,80 @@ static void receive(struct loop_fd *self, short revents)
 	}
 }
 
+/* ------------------------------------------------------------------------------------------- */
+
+static uint64_t now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static bool take(struct vhost_session *session)
+{
+	bool any = false;
+	for (unsigned i = 0; i < session->queue_count; i++) {
+		struct vhost_queue *queue = &session->queues[i];
+		if (queue->armed)
+			continue;
+		any |= vhost_queue_take(queue);
+		vhost_queue_publish(queue);
+	}
+	return any;
+}
+
+static bool arm(struct vhost_session *session)
+{
+	bool more = false;
+	for (unsigned i = 0; i < session->queue_count; i++)
+		more |= !vhost_queue_arm(&session->queues[i]);
+	return more;
+}
+
+static bool is_active(const struct vhost_session *session)
+{
+	for (unsigned i = 0; i < session->queue_count; i++)
+		if (session->queues[i].live && !session->queues[i].broken &&
+			!session->queues[i].armed)
+			return true;
+	return false;
+}
+
+static void relax(void)
+{
+#ifdef __x86_64__
+	__builtin_ia32_pause();
+#endif
+}
+
+/* Wait for a guest that came back quickly the last time. */
+static bool spin(struct vhost_session *session)
+{
+	uint64_t begin = now(), end = session->spins ? begin + SPIN_NANOSECONDS : begin;
+	while (session->spins && now() < end) {
+		for (unsigned i = 0; i < session->queue_count; i++)
+			if (vhost_queue_waits(&session->queues[i]))
+				return true;
+		relax();
+	}
+	session->idle_since = begin;
+	return false;
+}
+
+/*
+ * A guest that waits for each request adds the next one microseconds after the last was done: sleeping
+ * and being woken takes longer than that, and a kick is an exit of the guest. So it is waited for, for
+ * at most SPIN_NANOSECONDS, if it came back as soon the last time; a guest that does something else
+ * costs one such wait, and none until it is quick again.
+ */
+static void judge_spinning(struct vhost_session *session)
+{
+	if (session->idle_since)
+		session->spins = session->may_spin &&
+				 now() - session->idle_since < SPIN_NANOSECONDS;
+	session->idle_since = 0;
+}
+
 static void kicked(struct loop_fd *self, short revents)
 {
 	struct vhost_queue *queue = (struct vhost_queue *)((char *)self -
@@ -83,22 +164,24 @@ static void kicked(struct loop_fd *self, short revents)
 	queue->armed = false;
 	if (is_quiet(queue->session))
 		return;
+	judge_spinning(queue->session);
 	vhost_queue_take(queue);
 	vhost_queue_publish(queue);
 }
 
 static bool run_queues(struct vhost_session *session)
 {
-	bool more = false;
-	for (unsigned i = 0; i < session->queue_count; i++) {
-		struct vhost_queue *queue = &session->queues[i];
-		if (!queue->live || queue->armed)
-			continue;
-		if (vhost_queue_take(queue) || !vhost_queue_arm(queue))
-			more = true;
-		vhost_queue_publish(queue);
+	if (!is_active(session))
+		return false;
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		bool any = take(session);
+		/* The engine hands on what it was given when it runs. */
+		if (session->under_way && any)
+			return true;
+		if (!any && (session->under_way || !spin(session)))
+			return arm(session);
 	}
-	return more;
+	return true;
 }
 
 bool vhost_session_run(struct vhost_session *session, bool *over)
@@ -122,12 +205,20 @@ bool vhost_session_started(const struct vhost_session *session)
 	return false;
 }
 
+/* Alone on a CPU, whoever spins keeps the guest from what he waits for. */
+static int cpus_count(void)
+{
+	cpu_set_t set;
+	return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
 int vhost_session_new(struct vhost_export *export, int fd, struct vhost_session **out)
 {
 	_cleanup_free_ struct vhost_session *session = calloc(1, sizeof *session);
 	if (!session)
 		return -ENOMEM;
 	session->export = export;
+	session->may_spin = cpus_count() > 1;
 	session->socket = (struct loop_fd){.fd = fd, .events = POLLIN, .ready = receive};
 	for (unsigned i = 0; i < VHOST_QUEUES; i++) {
 		struct vhost_queue *queue = &session->queues[i];

@@ -512,6 +512,24 @@ static void load(uint64_t features)
 	}
 }
 
+/* A guest that waits for each request adds the next one at all moments of the server's way to sleep:
+ * none is overlooked. */
+static void one_by_one(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		REQUIRE(begin_with(make_disk(true)));
+		REQUIRE(client_negotiate(&client, VIRTIO_F_VERSION_1 | (i ? VIRTIO_F_EVENT_IDX : 0),
+			VHOST_USER_P_CONFIG));
+		REQUIRE(client_activate(&client, 256));
+		for (unsigned j = 0; j < 5000 && !tap_failed; j++) {
+			for (volatile unsigned wait = (unsigned)rand() % 2000; wait; wait--)
+				;
+			CHECK_EQ(client_do(&client, VIRTIO_BLK_IN, j, 512), VIRTIO_BLK_OK);
+		}
+		end();
+	}
+}
+
 static void under_load(void)
 {
 	srand(tap_seed());
@@ -541,4 +559,5 @@ TEST_MAIN({"Firecracker's messages, in its order, and nothing answered that was 
 	{"QEMU's messages: queues, acknowledgements, a driver that comes back, a reset", qemu},
 	{"memory by slots", memory_by_slots},
 	{"what a killed backend had in flight begins again", inflight_is_resumed},
+	{"none of 10,000 requests, one after the other, is overlooked", one_by_one},
 	{"3,000 requests of all sizes, many at once", under_load})
