@@ -14,6 +14,7 @@
 #include <ext2fs/ext2_fs.h>
 
 #include "base/cleanup.h"
+#include "base/crc32c.h"
 #include "image/ext4_writer.h"
 
 #define TAIL          sizeof(struct ext2_dir_entry_tail)
@@ -105,10 +106,22 @@ static void put_entry(char *block, unsigned offset, unsigned length, ext2_ino_t 
 	memcpy(entry->name, name, entry->name_len);
 }
 
-static errcode_t seal(const struct listing *listing, char *block)
+/* The checksum of a block of an index. */
+static errcode_t seal_index(const struct listing *listing, char *block)
 {
 	return ext2fs_dir_block_csum_set(
 		listing->writer->fs, listing->inode, (struct ext2_dir_entry *)block);
+}
+
+/* That of a block of entries is made here: libext2fs would read the inode for it, of which only the
+ * generation matters, and that is 0. */
+static void seal_leaf(const struct listing *listing, char *block)
+{
+	const uint32_t inode[2] = {ext2fs_cpu_to_le32(listing->inode), 0};
+	uint32_t sum = ext2fs_crc32c_le(
+		listing->writer->fs->csum_seed, (const unsigned char *)inode, sizeof inode);
+	struct ext2_dir_entry_tail *tail = (struct ext2_dir_entry_tail *)(block + LEAF_SPACE);
+	tail->det_checksum = ext2fs_cpu_to_le32(~crc32c(~sum, block, LEAF_SPACE));
 }
 
 /* Entries from first on, as many as fit; the last takes the rest of the block. Answers how many. */
@@ -137,12 +150,12 @@ static void put_dots(const struct listing *listing, char *block, unsigned second
 	put_entry(block, 12, second_length, listing->parent, "..", EXT2_FT_DIR);
 }
 
-static errcode_t make_linear(struct listing *listing)
+static void make_linear(struct listing *listing)
 {
 	listing->blocks = 1;
 	put_dots(listing, listing->data, listing->count ? 12 : LEAF_SPACE - 12);
 	fill_leaf(listing, listing->data, DOTS, 0);
-	return seal(listing, listing->data);
+	seal_leaf(listing, listing->data);
 }
 
 static int compare_hashes(const void *a, const void *b)
@@ -186,7 +199,7 @@ static uint32_t count_leaves(const struct listing *listing)
 	return leaves;
 }
 
-static errcode_t fill_leaves(struct listing *listing, uint32_t first_block)
+static void fill_leaves(struct listing *listing, uint32_t first_block)
 {
 	size_t next = 0;
 	for (uint32_t i = 0; i < listing->leaves; i++) {
@@ -196,11 +209,8 @@ static errcode_t fill_leaves(struct listing *listing, uint32_t first_block)
 		listing->index[i].hash = ext2fs_cpu_to_le32(entry->hash | continued);
 		listing->index[i].block = ext2fs_cpu_to_le32(first_block + i);
 		next += fill_leaf(listing, block, 0, next);
-		errcode_t code = seal(listing, block);
-		if (code)
-			return code;
+		seal_leaf(listing, block);
 	}
-	return 0;
 }
 
 /* count entries of an index from start on; the first one's hash makes room for the counts. */
@@ -211,7 +221,7 @@ static errcode_t fill_index(struct listing *listing, char *block, size_t start, 
 	struct ext2_dx_countlimit *counts = (struct ext2_dx_countlimit *)(block + start);
 	counts->limit = ext2fs_cpu_to_le16((uint16_t)limit);
 	counts->count = ext2fs_cpu_to_le16((uint16_t)count);
-	return seal(listing, block);
+	return seal_index(listing, block);
 }
 
 /* Index nodes between root and leaves; afterwards index is theirs. */
@@ -244,9 +254,8 @@ static errcode_t make_tree(struct listing *listing)
 	if (nodes > ROOT_LIMIT)
 		return EXT2_ET_DIR_NO_SPACE;
 	listing->blocks = 1 + nodes + listing->leaves;
-	code = fill_leaves(listing, 1 + nodes);
-	if (!code)
-		code = fill_nodes(listing, nodes);
+	fill_leaves(listing, 1 + nodes);
+	code = fill_nodes(listing, nodes);
 	if (code)
 		return code;
 	put_dots(listing, listing->data, EXT4_BLOCK_SIZE - 12);
@@ -283,7 +292,10 @@ static errcode_t make_listing(struct listing *listing, const struct tree_node *n
 	if (!listing->data || !listing->index || !listing->entries)
 		return EXT2_ET_NO_MEMORY;
 	collect(listing, node);
-	return blocks == 1 ? make_linear(listing) : make_tree(listing);
+	if (blocks > 1)
+		return make_tree(listing);
+	make_linear(listing);
+	return 0;
 }
 
 errcode_t ext4_write_directory(
