@@ -96,6 +96,15 @@ static int name_files(struct run_server *server, struct ramet_error *err)
 	return server->files.failed ? error_memory(err) : 0;
 }
 
+/* What is mapped into a VM's memory has whole pieces of it. */
+static void align(struct run_server *server)
+{
+	struct server_config *config = &server->serving.config;
+	for (size_t i = 0; server->kind == VM_DRIVE_PMEM && i < config->devices.count; i++)
+		if (config->devices.items[i].read_only)
+			config->devices.items[i].align = VM_PMEM_ALIGN;
+}
+
 int run_server_prepare(struct run_server *server, struct ramet_store *store,
 	const struct store_fork *fork, const struct store_lock *lock,
 	const struct ramet_run_options *options, enum vm_drive_kind kind, struct ramet_error *err)
@@ -126,6 +135,7 @@ int run_server_prepare(struct run_server *server, struct ramet_store *store,
 		r = record = open_record(server, err);
 	if (r >= 0)
 		r = serving_add_drives(&server->serving, store, &attach, record, err);
+	align(server);
 	if (r == 0)
 		r = serving_add_places(&server->serving, NULL, err);
 	if (r == 0)

@@ -59,16 +59,29 @@ check "and nothing else is lost" said out "$sum"
 check "and it is named" grep -q '/data/other' "$RAMET_ROOT/forks/vm/log"
 echo other > "$tree/data/other"
 
-# The server dies.
-: > "$scratch/out"
-run 1 vm -- sh -c 'echo ready; while busybox sleep 0.2; do echo 3 > /proc/sys/vm/drop_caches; done' > "$scratch/killed" &
-runner=$!
-for _ in $(seq 300); do grep -q ready "$scratch/out" && break; sleep 0.1; done
-kill -9 "$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$RAMET_ROOT/forks/vm/export/attachment")"
-status=0
-wait "$runner" || status=$?
-check "a server that dies under a guest ends the run" test "$status" = 0
-check "and that is said" grep -q 'what served its drives ended while the guest ran' "$scratch/err"
-check "and the fork boots again" run 0 vm -- scene look
+# The server dies under a guest that reads, again and again for a while.
+# killed FORK OPTION...: $status is the run's.
+killed() {
+  : > "$scratch/out"
+  run 20 "$@" -- sh -c 'echo ready; for i in $(seq 20); do echo 3 > /proc/sys/vm/drop_caches
+    busybox md5sum /data/content || exit 9; busybox sleep 0.2; done; exit 20' > "$scratch/killed" &
+  runner=$!
+  for _ in $(seq 300); do
+    if grep -q ready "$scratch/out"; then break; fi
+    sleep 0.1
+  done
+  sleep 0.5
+  kill -9 "$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$RAMET_ROOT/forks/$1/export/attachment")"
+  wait "$runner" && return
+  cat "$scratch/killed" "$scratch/out"
+  return 1
+}
+check "a server that dies under a guest is started again" killed vm
+check "and the guest reads the same bytes throughout" sh -c '[ "$(grep -c "^$1 " "$2")" = 20 ]' sh "$sum" "$scratch/out"
+killed vm --via fuse > /dev/null
+check "where the guest cannot go on it is ended, and that is said" grep -q \
+  '^ramet run: fork vm: what served its drives ended while the guest ran' "$scratch/err"
+check "the fork boots again, mapped as memory" run 0 vm --via pmem -- sh -c 'scene look; busybox md5sum /data/content'
 check "with what had been there" facts out "motd changed"
+check "and reads what is in the folder" said out "$sum"
 finish

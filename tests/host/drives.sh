@@ -1,67 +1,46 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Guests under KVM whose drives a server of ours has: by vhost-user-blk, and mapped as memory from a
-# file on FUSE. With QEMU, and with a real Firecracker where one is in PATH. `drives.sh prepare DIR`
-# makes what they boot outside, where that is not emulated.
+# Guests under KVM that boot from a folder, over vhost-user-blk and mapped as memory: with QEMU, and with
+# a real Firecracker where one is in PATH. `drives.sh prepare DIR` makes the folder, and unpacks the
+# kernel, outside, where that is not emulated.
 # check() calls functions by name.
 # shellcheck disable=SC2317
 # shellcheck source=tests/cli/lib.sh
 . "$SOURCE_ROOT/tests/cli/lib.sh"
-tools=$BUILD_ROOT/tests/tools
 if [ "${1:-}" = prepare ]; then
   cd "$2" || exit 1
   "$SOURCE_ROOT/scripts/guest-kernel" > kernel || exit 1
   sh "$SOURCE_ROOT/tests/guest/make-root" root "$BUILD_ROOT/init/ramet-init" || exit 1
   head -c 3000001 /dev/urandom > root/data/content
-  for format in squashfs erofs; do
-    "$RAMET" build --format "$format" root "$format" > /dev/null && truncate -s %2M "$format" || exit 1
-  done
-  "$RAMET" fork squashfs vm --size 64M > /dev/null
-  mv "$RAMET_ROOT/forks/vm/volume" volume
-  # Firecracker wants the kernel unpacked.
-  "$RAMET" fork squashfs kernel --size 64M > /dev/null
-  "$RAMET" config kernel --kernel "$(sed -n s/^KERNEL=//p kernel)" > /dev/null || exit 1
+  "$RAMET" build root image > /dev/null && "$RAMET" fork image kernel --size 64M > /dev/null &&
+    "$RAMET" config kernel --kernel "$(sed -n s/^KERNEL=//p kernel)" > /dev/null || exit 1
   mv "$RAMET_ROOT"/kernels/* vmlinux
   exit 0
 fi
 [ -e /dev/kvm ] || { echo "1..0 # SKIP there is no /dev/kvm"; exit 0; }
 MODULES=$(sed -n s/^MODULES=//p "$PREPARED/kernel")
-want=$(md5sum < "$PREPARED/root/data/content" | cut -d ' ' -f 1)
-mkdir "$scratch/vm" "$scratch/fuse"
-cp "$PREPARED/volume" "$scratch/volume"
-at_exit() {
-  for pid in $servers; do kill "$pid" 2> /dev/null; done
-  wait
-}
-servers=
-serve() {
-  : > "$scratch/ready"
-  "$tools/serve" "$@" > "$scratch/ready" &
-  servers="$servers $!"
-  until grep -q '^ready' "$scratch/ready"; do sleep 0.1; done
-}
-# boots VMM DRIVE...: the guest reads what is in the image, and is ended as it should be.
+sum=$(md5sum < "$PREPARED/root/data/content" | cut -d ' ' -f 1)
+"$RAMET" fork "$PREPARED/root" vm --size 64M > /dev/null
+"$RAMET" build --lazy --format erofs "$PREPARED/root" "$scratch/lazy" > /dev/null
+"$RAMET" fork "$scratch/lazy" erofs --size 64M > /dev/null
+# boots FORK OPTION...: the guest reads what is in the folder, and its status comes back.
 boots() {
-  vmm=$1
-  shift
   got=0
-  RAMET_ACCEL=kvm "$tools/boot" "$vmm" "$scratch/vm" "$PREPARED/vmlinux" "$MODULES" "$@" \
-    "file,volume,rw,$scratch/volume" -- sh -c 'busybox md5sum /data/content; exit 7' > "$scratch/guest" || got=$?
-  [ "$got" = 7 ] && grep -q "^$want " "$scratch/guest" && return
+  timeout 100 "$RAMET" run --accel kvm --kernel "$PREPARED/vmlinux" --modules "$MODULES" --memory 128 \
+    "$@" -- sh -c 'busybox md5sum /data/content; exit 7' > "$scratch/out" 2> "$scratch/err" < /dev/null || got=$?
+  [ "$got" = 7 ] && grep -q "^$sum " "$scratch/out" && return
   echo "status $got"
-  tail -n 5 "$scratch/guest" "$scratch"/vm/*.log
+  tail -n 5 "$scratch/out" "$scratch/err"
   return 1
 }
-serve -r vhost-user-blk "$scratch/vhost.sock" "$PREPARED/squashfs"
-serve -r fuse "$scratch/fuse" "$PREPARED/erofs"
-vhost="vhost-user,base,ro,$scratch/vhost.sock" pmem="pmem,base,ro,$scratch/fuse/disk.raw"
-check 'QEMU with KVM boots a base over vhost-user-blk' boots qemu "$vhost"
-check 'QEMU with KVM boots a base that is mapped from FUSE' boots qemu "$pmem"
+check 'QEMU with KVM boots a folder over vhost-user-blk' boots vm --vmm qemu
+check 'QEMU with KVM boots a folder that is mapped as memory' boots erofs --vmm qemu --via pmem
 if command -v firecracker > /dev/null; then
-  check 'Firecracker boots a base over vhost-user-blk' boots firecracker "$vhost"
-  check 'Firecracker boots a base that is mapped from FUSE' boots firecracker "$pmem"
+  check 'Firecracker boots a folder over vhost-user-blk' boots vm --vmm firecracker
+  check 'and says what it does' grep -q '^ramet run: vm on firecracker with KVM; .*via vhost-user-blk' "$scratch/err"
+  check 'Firecracker boots a folder that is mapped as memory' boots erofs --vmm firecracker --via pmem
 else
-  skip 'Firecracker boots a base over vhost-user-blk' 'firecracker is missing'
-  skip 'Firecracker boots a base that is mapped from FUSE' 'firecracker is missing'
+  skip 'Firecracker boots a folder over vhost-user-blk' 'firecracker is missing'
+  skip 'Firecracker boots a folder that is mapped as memory' 'firecracker is missing'
 fi
 finish
