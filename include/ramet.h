@@ -135,7 +135,8 @@ struct ramet_build_result {
  * the same bytes; the superblock's time is $SOURCE_DATE_EPOCH, or the newest time in the tree that
  * is not in the future.
  * Errors: ENOENT, EACCES, EINVAL (options), ESTALE (a file changed or vanished during the walk, or
- * the parent during the build), ENOSPC, EFBIG; those of ramet_fork for the parent.
+ * the parent during the build), ENOSPC, EFBIG; EOPNOTSUPP (a lazy image of what is not in folders);
+ * those of ramet_fork for the parent.
  */
 RAMET_API int ramet_build(struct ramet_store *store, const struct ramet_build_options *options,
 	struct ramet_build_result *result, struct ramet_error *err);

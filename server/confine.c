@@ -21,6 +21,7 @@ static const int common[] = {
 	SYS_preadv2,
 	SYS_pwritev2,
 	SYS_poll,
+	SYS_timerfd_settime,
 	SYS_ppoll,
 	SYS_io_uring_enter,
 	SYS_accept,

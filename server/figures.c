@@ -53,12 +53,21 @@ void figures_write(struct server *server)
 		return;
 }
 
+/* What was looked up of the tables since stays in the page cache, and counts as ours no longer. */
+static void trim(const struct server *server)
+{
+	for (size_t i = 0; i < server->served_count; i++)
+		if (server->served[i].lazy)
+			lazy_trim(server->served[i].lazy);
+}
+
 static void expired(struct loop_timer *timer)
 {
 	struct server *server = (struct server *)((char *)timer -
 						  offsetof(struct server, write_figures));
 	server->figures_wait = false;
 	figures_write(server);
+	trim(server);
 }
 
 static bool look(struct loop_hook *hook)
