@@ -21,7 +21,7 @@
 
 /* What runs in them is pread, open and fsync, for which this is plenty. */
 #define STACK_SIZE ((size_t)128 * 1024)
-#define STUCK_MS   10
+#define STUCK_MS   2
 
 struct queue {
 	struct work *first, **end;

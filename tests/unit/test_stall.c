@@ -10,7 +10,7 @@
 #include "tests/unit/sources.h"
 
 #define FILES    100
-#define STALL_MS 300
+#define STALL_MS 500
 #define DEPTH    128
 
 extern char **environ;
@@ -187,7 +187,7 @@ static void waiting_holds_only(bool no_ring, bool opened)
 	wait_for(&world, &readings[0], 1.5 * STALL_MS / 1000);
 	for (unsigned i = 0; i < count; i++)
 		CHECK(!readings[i].done);
-	CHECK(noted(&world, " stalls: nothing came of it for 0.3 s; reads of it wait"));
+	CHECK(noted(&world, " stalls: nothing came of it for 0.5 s; reads of it wait"));
 	CHECK_EQ(world.note_count, 1);
 	hang(false);
 	for (unsigned i = 0; i < count; i++)
