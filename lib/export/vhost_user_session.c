@@ -95,7 +95,6 @@ static bool take(struct vhost_session *session)
 		if (queue->armed)
 			continue;
 		any |= vhost_queue_take(queue);
-		vhost_queue_publish(queue);
 	}
 	return any;
 }
@@ -175,9 +174,10 @@ static bool run_queues(struct vhost_session *session)
 		return false;
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		bool any = take(session);
-		/* The engine hands on what it was given when it runs. */
-		if (session->under_way && any)
-			return true;
+		/* What is cached is done at once. */
+		if (any)
+			engine_run(session->export->device.engine);
+		publish(session);
 		if (!any && (session->under_way || !spin(session)))
 			return arm(session);
 	}
