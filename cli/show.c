@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "cli/attachment.h"
 #include "cli/cli.h"
 #include "cli/json.h"
 
@@ -97,6 +98,47 @@ static int print_text(void *ctx, const struct ramet_fork_info *info)
 	return 0;
 }
 
+static void print_device(const struct ramet_served_device *device)
+{
+	char share[64], ahead[32];
+	printf("%-10s %s\n", device->name, *device->address ? device->address : "not served now");
+	if (!device->size)
+		return;
+	printf("           read %s, in %llu reads",
+		cli_share(device->bytes_unique, device->size, share),
+		(unsigned long long)device->reads);
+	if (device->bytes_ahead)
+		printf("; %s read ahead", text_size(device->bytes_ahead, ahead));
+	if (device->bytes_asked)
+		printf("; %.1f %% of what was asked for had been read before",
+			100.0 * (double)device->bytes_hit / (double)device->bytes_asked);
+	putchar('\n');
+}
+
+static int print_attachment(void *ctx, const struct ramet_attachment *attachment)
+{
+	if (*attachment->kind)
+		printf("attached   via %s, process %d%s\n", attachment->kind, attachment->pid,
+			attachment->for_run ? ", for its run" : "");
+	else
+		printf("attached   no; the last time:\n");
+	for (size_t i = 0; i < attachment->device_count; i++)
+		print_device(&attachment->devices[i]);
+	printf("log        %s\n", attachment->log);
+	for (const char *line = attachment->warnings; *line;) {
+		int length = (int)strcspn(line, "\n");
+		printf("           %.*s\n", length, line);
+		line += length + (line[length] != '\0');
+	}
+	return 0;
+}
+
+static int take_attachment(void *ctx, const struct ramet_attachment *attachment)
+{
+	json_object_set_new(ctx, "attachment", cli_json_attachment(attachment));
+	return 0;
+}
+
 static int take_object(void *ctx, const struct ramet_fork_info *info)
 {
 	*(json_t **)ctx = cli_json_fork(info);
@@ -105,11 +147,19 @@ static int take_object(void *ctx, const struct ramet_fork_info *info)
 
 static int show_run(struct invocation *inv, struct ramet_error *err)
 {
-	if (!inv->json)
-		return ramet_forks(inv->store, inv->arguments[0], print_text, NULL, err);
+	const char *name = inv->arguments[0];
+	if (!inv->json) {
+		int r = ramet_forks(inv->store, name, print_text, NULL, err);
+		return r < 0 ? r : ramet_attachments(inv->store, name, print_attachment, NULL, err);
+	}
 	json_t *object = NULL;
-	int r = ramet_forks(inv->store, inv->arguments[0], take_object, &object, err);
-	return r < 0 ? r : cli_print_json(object);
+	int r = ramet_forks(inv->store, name, take_object, &object, err);
+	if (r == 0)
+		r = ramet_attachments(inv->store, name, take_attachment, object, err);
+	if (r == 0)
+		return cli_print_json(object);
+	json_decref(object);
+	return r;
 }
 
 const struct command command_show = {

@@ -378,8 +378,8 @@ struct ramet_served_device {
 
 struct ramet_attachment {
 	const char *fork;
-	const char *kind; /* "nbd", or "path" */
-	int pid;          /* of the server; 0 for "path" */
+	const char *kind; /* "nbd", or "path"; "": nothing serves it now, and this is what was */
+	int pid;          /* of the server; 0: there is none */
 	bool for_run;     /* `ramet run` started it and will end it */
 	const struct ramet_served_device *devices;
 	size_t device_count;
@@ -427,7 +427,8 @@ RAMET_API int ramet_attach(struct ramet_store *store, const struct ramet_attach_
  */
 RAMET_API int ramet_detach(
 	struct ramet_store *store, const char *name, bool force, struct ramet_error *err);
-/* Call each for the attachment of the fork, when there is one. Errors: ENOENT. */
+/* Call each for the attachment of the fork, or, for their figures, for the last one there was; not at
+ * all for a fork that was never attached. Errors: ENOENT. */
 RAMET_API int ramet_attachments(struct ramet_store *store, const char *name,
 	ramet_attachment_fn each, void *ctx, struct ramet_error *err);
 

@@ -201,7 +201,7 @@ static void end(struct server *server)
 	}
 	devices_end(server);
 	close_exports(server);
-	log_note(&server->log, "ended");
+	log_note(&server->log, SERVER_ENDED);
 }
 
 static int serve(struct server *server, int answer_fd)
@@ -210,7 +210,7 @@ static int serve(struct server *server, int answer_fd)
 	int r = open_all(server, &err);
 	if (r == 0) {
 		figures_start(server);
-		log_note(&server->log, "serves");
+		log_note(&server->log, SERVER_SERVES);
 		/* What opening needed is not needed any more. */
 		malloc_trim(0);
 		r = server_shut_in(server, &err);

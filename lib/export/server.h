@@ -68,6 +68,10 @@ void server_answer_write_failure(int code, const char *sentence, struct text *ou
 int server_answer_read(
 	const char *bytes, size_t length, struct server_answer *answer, struct ramet_error *err);
 
+/* What it says in its log of its own life. */
+#define SERVER_SERVES "serves"
+#define SERVER_ENDED  "ended"
+
 /* What was asked of a device so far: struct block_trace_figures. */
 struct server_stats {
 	char name[32];
