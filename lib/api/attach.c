@@ -14,7 +14,8 @@
 #include "api/server_start.h"
 #include "base/cleanup.h"
 
-enum { START_MS = 10000, STEP_MS = 20, STALL_SECONDS = 30 };
+/* CLAIM_MS: between a fork's lock and its server's lock, which one that attaches takes at once. */
+enum { START_MS = 20000, CLAIM_MS = 500, STEP_MS = 20, STALL_SECONDS = 30 };
 
 int serving_choose(struct serving *serving, const char *kind, struct ramet_error *err)
 {
@@ -101,15 +102,23 @@ static int keep_lock(struct serving *serving, int fd)
 	return place ? 0 : -ENOMEM;
 }
 
-/* What the server needs besides the drives: locks, log, figures. */
-static int open_rest(struct serving *serving, int folder, const struct store_lock *lock, int life,
+int serving_claim(struct serving *serving, struct ramet_store *store, const char *name,
 	struct ramet_error *err)
 {
+	int r = attachment_clear(store, name, err);
+	_cleanup_close_ int folder = r < 0 ? r : attachment_folder(store, name, err);
+	int alive = folder < 0 ? folder : attachment_lock(folder, name, err);
+	if (alive < 0)
+		return alive;
+	return keep_lock(serving, alive) < 0 ? error_memory(err) : 0;
+}
+
+/* What the server needs besides the drives: log, figures, the fork's lock, the pipe. */
+static int open_rest(
+	struct serving *serving, const struct store_lock *lock, int life, struct ramet_error *err)
+{
 	const char *name = serving->fork.name;
-	int alive = attachment_lock(folder, name, err);
-	int r = alive < 0 ? alive : keep_lock(serving, alive) < 0 ? error_memory(err) : 0;
-	if (r == 0)
-		r = (int)(serving->config.log = open_in_fork(serving, "log", 0, err));
+	int r = (int)(serving->config.log = open_in_fork(serving, "log", 0, err));
 	if (r >= 0)
 		r = (int)(serving->config.stats = open_in_fork(serving, "figures", O_TRUNC, err));
 	if (r < 0)
@@ -134,7 +143,7 @@ int serving_start(struct serving *serving, struct ramet_store *store, const stru
 	if (folder < 0)
 		return folder;
 	_cleanup_server_answer_ struct server_answer answer = {0};
-	int r = open_rest(serving, folder, lock, life, err);
+	int r = open_rest(serving, lock, life, err);
 	if (r == 0)
 		r = server_start(
 			&serving->config, serving->fds.items, serving->fds.count, &answer, err);
@@ -194,7 +203,8 @@ static int refuse_other(
 		name, attachment->kind, address, (int)attachment->pid, name);
 }
 
-/* Somebody has the fork. 1: it is served in just this way, and that was told; 0: try again. */
+/* Somebody has the fork. 1: it is served in just this way, and that was told; 0: its server starts;
+ * -EAGAIN: there is none, or not yet. */
 static int meet_other(struct ramet_store *store, const struct ramet_attach_options *options,
 	ramet_attachment_fn each, void *ctx, struct ramet_error *err)
 {
@@ -204,10 +214,8 @@ static int meet_other(struct ramet_store *store, const struct ramet_attach_optio
 	int state = attachment_find(store, options->name, &attachment, &failure);
 	if (state < 0)
 		return error_set(err, -state, "%s", failure.message);
-	if (state == ATTACHMENT_STARTS)
-		return 0;
 	if (state != ATTACHMENT_LIVES)
-		return -EBUSY;
+		return state == ATTACHMENT_STARTS ? 0 : -EAGAIN;
 	if (write_request(options, &request) < 0)
 		return error_memory(err);
 	if (attachment.for_run || strcmp(attachment.request, request.data) != 0)
@@ -227,8 +235,8 @@ static int take_fork(struct ramet_store *store, const struct ramet_attach_option
 			int met = meet_other(store, options, each, ctx, &failure);
 			if (met == 1)
 				return 1;
-			/* One that begins just now may be starting a server. */
-			if (met == 0 && waited < START_MS) {
+			if ((met == 0 && waited < START_MS) ||
+				(met == -EAGAIN && waited < CLAIM_MS)) {
 				poll(NULL, 0, STEP_MS);
 				continue;
 			}
@@ -247,6 +255,21 @@ static int check_options(const struct ramet_attach_options *options, struct rame
 	return 0;
 }
 
+static int serve(struct serving *serving, struct ramet_store *store, const struct store_lock *lock,
+	const struct ramet_attach_options *options, struct ramet_error *err)
+{
+	int r = store_fork_find(store, options->name, &serving->fork, err);
+	if (r == 0)
+		r = store_fork_check_base(&serving->fork, err);
+	if (r == 0)
+		r = serving_set_policy(serving, options, err);
+	if (r == 0)
+		r = serving_add_drives(serving, store, options, -1, err);
+	if (r == 0)
+		r = serving_add_places(serving, options->address, err);
+	return r < 0 ? r : serving_start(serving, store, lock, -1, err);
+}
+
 int ramet_attach(struct ramet_store *store, const struct ramet_attach_options *options,
 	ramet_attachment_fn each, void *ctx, struct ramet_error *err)
 {
@@ -261,19 +284,14 @@ int ramet_attach(struct ramet_store *store, const struct ramet_attach_options *o
 		r = take_fork(store, options, &lock, each, ctx, err);
 	if (r != 0)
 		return MIN(r, 0);
-	r = attachment_clear(store, options->name, err);
-	if (r == 0)
-		r = store_fork_find(store, options->name, &serving.fork, err);
-	if (r == 0)
-		r = store_fork_check_base(&serving.fork, err);
-	if (r == 0)
-		r = serving_set_policy(&serving, options, err);
-	if (r == 0)
-		r = serving_add_drives(&serving, store, options, -1, err);
-	if (r == 0)
-		r = serving_add_places(&serving, options->address, err);
-	if (r == 0)
-		r = serving_start(&serving, store, &lock, -1, err);
+	r = serving_claim(&serving, store, options->name, err);
+	if (r < 0)
+		return r;
+	r = serve(&serving, store, &lock, options, err);
+	serving_let_go(&serving);
+	struct ramet_error ignored;
+	if (r < 0)
+		attachment_clear(store, options->name, &ignored);
 	return r < 0 ? r
 		     : attachment_tell(store, options->name, &serving.attachment, each, ctx, err);
 }

@@ -5,6 +5,10 @@
 
 #include "api/attach_drives.h"
 
+/* Tidy up after a dead server, and take its place: the fork, whose lock the caller has, is being
+ * attached from now on, until serving_let_go(). */
+int serving_claim(struct serving *serving, struct ramet_store *store, const char *name,
+	struct ramet_error *err);
 /* Start the server of serving, whose drives and places are there, and note the attachment. lock: of the
  * fork, which the server shares; life: as in struct server_config, borrowed. */
 int serving_start(struct serving *serving, struct ramet_store *store, const struct store_lock *lock,

@@ -220,14 +220,6 @@ static void write_place(
 	}
 }
 
-/* As attachment_folder() makes it. */
-static int make_export_folder(const struct serving *serving, struct ramet_error *err)
-{
-	_cleanup_text_ struct text path = {0};
-	text_format(&path, "%s/export", serving->fork.folder);
-	return path.failed ? error_memory(err) : make_folder(path.data, err);
-}
-
 int serving_add_places(struct serving *serving, const char *address, struct ramet_error *err)
 {
 	int r = 0;
@@ -235,8 +227,6 @@ int serving_add_places(struct serving *serving, const char *address, struct rame
 		return error_set(err, EINVAL,
 			"the kernel chooses the device that is attached via %s: leave --address away",
 			serving->ops->name);
-	if (!address)
-		r = make_export_folder(serving, err);
 	if (address && !serving->ops->many && serving->config.devices.count > 1)
 		r = make_folder(address, err);
 	for (size_t i = 0; i < serving->config.devices.count && r == 0; i++) {

@@ -124,7 +124,7 @@ int run_server_prepare(struct run_server *server, struct ramet_store *store,
 	server->kind = kind;
 	server->serving.attachment.for_run = true;
 	int record = -1;
-	int r = attachment_clear(store, fork->name, err);
+	int r = serving_claim(&server->serving, store, fork->name, err);
 	if (r == 0)
 		r = serving_choose(&server->serving, attach.via, err);
 	if (r == 0)

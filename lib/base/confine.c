@@ -226,7 +226,9 @@ static int allow_some(const struct confine *confine, scmp_filter_ctx filter)
 /* What is allowed, always or with some arguments, cannot be refused too. */
 static bool is_needed(const struct confine *confine, int call)
 {
-	bool needed = (confine->threads && is_in(for_threads, ARRAY_SIZE(for_threads), call)) ||
+	bool needed = (confine->threads &&
+			      (call == SCMP_SYS(clone) ||
+				      is_in(for_threads, ARRAY_SIZE(for_threads), call))) ||
 		      (confine->folder_count &&
 			      (call == SCMP_SYS(openat) ||
 				      is_in(for_folders, ARRAY_SIZE(for_folders), call))) ||
@@ -244,6 +246,11 @@ static int refuse(const struct confine *confine, scmp_filter_ctx filter)
 		if (!is_needed(confine, refused[i].call))
 			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)refused[i].code),
 				refused[i].call, 0);
+	/* A process of its own is refused by this, and a thread is not. */
+	if (r == 0 && confine->threads &&
+		is_in(confine->refused, confine->refused_count, SCMP_SYS(clone)))
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
 	for (size_t i = 0; i < confine->refused_count && r == 0; i++)
 		if (!is_needed(confine, confine->refused[i]))
 			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), confine->refused[i], 0);

@@ -1,0 +1,162 @@
+#!/bin/sh
+# shellcheck shell=sh
+# Forks of folders, and lazy images that are served: what comes out, what happens to sources that
+# change, move, vanish and hang, and whom a lazy file from elsewhere may name folders to.
+# shellcheck source=tests/cli/lib.sh
+. "$SOURCE_ROOT/tests/cli/lib.sh"
+need nbdcopy nbdinfo unsquashfs python3
+at_exit() {
+  "$RAMET" detach --all > /dev/null 2>&1
+  [ -z "${source_pid:-}" ] || kill "$source_pid" 2> /dev/null
+  wait
+  umount "$scratch/slow" 2> /dev/null || fusermount3 -u -z "$scratch/slow" 2> /dev/null
+}
+cd "$scratch" || exit 1
+mkdir -p tree/dir
+head -c 300000 /dev/urandom > tree/big
+seq 20000 > tree/dir/numbers
+ln -s dir/numbers tree/link
+field() {
+  "$RAMET" show "$1" --json |
+    python3 -c "import json, sys; a = json.load(sys.stdin)['attachment']; print($2)"
+}
+uri() { echo "nbd+unix:///base?socket=$RAMET_ROOT/forks/$1/export/nbd.sock"; }
+# Wait until the log of a fork has a line like that.
+logged() {
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    grep -q "$2" "$RAMET_ROOT/forks/$1/log" && return 0
+    sleep 0.25
+  done
+  cat "$RAMET_ROOT/forks/$1/log"
+  return 1
+}
+
+# --- forks of folders
+for format in squashfs erofs ext4; do
+  check "fork of a folder, $format" "$RAMET" fork tree "of-$format" --size 64M --format $format
+  check "$format: served" "$RAMET" attach "of-$format" --via nbd
+  nbdcopy "$(uri "of-$format")" served
+  "$RAMET" detach "of-$format"
+  check "$format: the same bytes as materialised" sh -c \
+    "'$RAMET' materialize of-$format plain.$format > /dev/null && cmp served plain.$format"
+  check "$format: the image is one" "$RAMET" verify plain.$format
+  check "$format: what is materialised is taken from then on" sh -c \
+    "'$RAMET' attach of-$format --via path | grep -q '^base *$scratch/plain.$format$' "
+done
+check "fork DIR --count shares one lazy image" sh -c "'$RAMET' fork tree many --count 3 --size 64M > out &&
+  grep -q 'lazy squashfs of tree' out && [ \$(ls '$RAMET_ROOT/lazy' | grep -c '^many-') = 1 ]"
+"$RAMET" rm many-1 many-2
+check "which stays as long as a fork stands on it" sh -c "ls '$RAMET_ROOT/lazy' | grep -q '^many-'"
+"$RAMET" rm many-3
+check "and goes with the last" sh -c "! ls '$RAMET_ROOT/lazy' | grep -q '^many-'"
+refused "--format is for folders" 1 "no folder" "$RAMET" fork plain.squashfs no --format ext4
+check "what could not be forked leaves no lazy image" sh -c "before=\$(ls '$RAMET_ROOT/lazy' | wc -l)
+  '$RAMET' fork tree of-ext4 2> /dev/null || [ \$(ls '$RAMET_ROOT/lazy' | wc -l) = \"\$before\" ]"
+
+# --- what was read
+check "build --lazy, and a fork of that" sh -c "'$RAMET' build tree base.lazy --lazy > /dev/null && '$RAMET' fork base.lazy vm --size 64M"
+refused "a lazy image has no path" 1 "'ramet materialize vm' makes one" "$RAMET" attach vm --via path
+"$RAMET" attach vm --via nbd > out
+check "only the lazy image is served" sh -c "[ \$(wc -l < out) = 1 ] && grep -q ^base out"
+nbdcopy "$(uri vm)" served
+unsquashfs -q -n -f -d files served > /dev/null 2>&1
+check "every file is as its source" diff -r --no-dereference files tree
+sleep 1.3
+check "show tells how much of it was read" sh -c "'$RAMET' show vm | grep -q 'read 100.0 % of'"
+refused "a lazy fork that is attached is not run" 1 "is attached.*ramet detach vm" "$RAMET" run vm --kernel /nonexistent
+"$RAMET" detach vm
+"$RAMET" attach vm --via nbd --all > out
+check "--all serves the volume too" grep -q '^volume .*writable' out
+"$RAMET" detach vm
+check "a lazy fork can be looked into and diffed" sh -c "'$RAMET' diff vm > out && [ ! -s out ]"
+
+# --- sources that change
+"$RAMET" attach vm --via nbd > /dev/null
+echo more >> tree/dir/numbers
+rm -f served
+refused "a source that changed gives an I/O error" 1 "." nbdcopy "$(uri vm)" served
+check "which the log tells with the file's name" logged vm "dir/numbers"
+check "and show too" sh -c "'$RAMET' show vm | grep -q 'dir/numbers'"
+"$RAMET" detach vm
+"$RAMET" rm vm
+
+# --- roots that move
+"$RAMET" build tree base.lazy --lazy > /dev/null
+"$RAMET" fork base.lazy vm --size 64M > /dev/null
+mv tree elsewhere
+refused "a root that is not there is named" 1 "folder $scratch/tree .*--source DIR" "$RAMET" attach vm --via nbd
+check "--source says where it is now" sh -c "'$RAMET' attach vm --via nbd --source '$scratch/elsewhere' &&
+  nbdcopy '$(uri vm)' served"
+refused "with another --source it is another attachment" 1 "in another way" "$RAMET" attach vm --via nbd
+"$RAMET" detach vm
+check "OLD=DIR and N=DIR say it too" sh -c "'$RAMET' attach vm --via nbd --source '$scratch/tree=$scratch/elsewhere' &&
+  '$RAMET' detach vm && '$RAMET' attach vm --via nbd --source '1=$scratch/elsewhere' && '$RAMET' detach vm"
+refused "--source names a folder that is there" 1 "nowhere" "$RAMET" attach vm --via nbd --source "$scratch/nowhere"
+mv elsewhere tree
+
+# --- lazy files from elsewhere
+cp base.lazy /dev/null
+RAMET_ROOT=$scratch/other
+export RAMET_ROOT
+cp base.lazy stranger.lazy
+"$RAMET" fork stranger.lazy foreign --size 64M > /dev/null
+refused "a lazy file that this store did not write names no folders" 1 "not written by this store.*--source $scratch/tree" \
+  "$RAMET" attach foreign --via nbd
+check "unless they are named again" sh -c "'$RAMET' attach foreign --via nbd --source '$scratch/tree' && '$RAMET' detach foreign"
+"$RAMET" rm foreign
+RAMET_ROOT=$scratch/store
+
+# --- damaged
+"$RAMET" build tree bad.lazy --lazy > /dev/null
+"$RAMET" fork bad.lazy bad --size 64M > /dev/null
+python3 - << 'EOF'
+import os
+stat = os.stat("bad.lazy")
+with open("bad.lazy", "r+b") as file:
+    file.seek(stat.st_size // 2)
+    byte = file.read(1)
+    file.seek(stat.st_size // 2)
+    file.write(bytes([byte[0] ^ 1]))
+os.utime("bad.lazy", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+EOF
+refused "a damaged lazy file is refused by name" 1 "bad.lazy" "$RAMET" attach bad --via nbd
+
+# --- sources that hang
+if [ -c /dev/fuse ] && [ -n "${FUSE_SOURCE:-}" ] && command -v setfattr > /dev/null; then
+  mkdir slow
+  "$FUSE_SOURCE" tree slow > source.out &
+  source_pid=$!
+  while ! grep -q ready source.out; do sleep 0.05; done
+  "$RAMET" fork slow stuck --size 64M > /dev/null
+  setfattr -n user.hang -v '*/numbers' slow
+  "$RAMET" attach stuck --via nbd --on-stall fail --stall-timeout 1 > /dev/null
+  start=$(date +%s)
+  refused "--on-stall fail: a source that hangs gives an I/O error" 1 "." nbdcopy "$(uri stuck)" served
+  took=$(($(date +%s) - start))
+  check "--on-stall fail: after --stall-timeout ($took s)" [ "$took" -le 15 ]
+  check "--on-stall fail: the log names the file" logged stuck "numbers"
+  "$RAMET" detach stuck
+  "$RAMET" attach stuck --via nbd --on-stall wait --stall-timeout 1 > /dev/null
+  nbdcopy "$(uri stuck)" served 2> /dev/null &
+  copy=$!
+  check "--on-stall wait: the log names the file" logged stuck "numbers"
+  check "--on-stall wait: the read waits" kill -0 "$copy"
+  setfattr -n user.hang -v '' slow
+  check "--on-stall wait: and goes on when the source does" wait "$copy"
+  "$RAMET" detach stuck
+  setfattr -n user.hang -v '*/numbers' slow
+  "$RAMET" attach stuck --via nbd > /dev/null
+  nbdcopy "$(uri stuck)" served 2> /dev/null &
+  copy=$!
+  sleep 0.5
+  start=$(date +%s)
+  check "a source that hangs does not keep its fork attached" "$RAMET" detach stuck
+  took=$(($(date +%s) - start))
+  check "for long ($took s)" [ "$took" -le 12 ]
+  wait "$copy"
+  setfattr -n user.hang -v '' slow
+  "$RAMET" rm stuck
+else
+  skip "sources that hang" "/dev/fuse or setfattr is missing"
+fi
+finish
