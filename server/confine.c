@@ -47,6 +47,7 @@ static const int common[] = {
 	SYS_geteuid,
 	SYS_getgid,
 	SYS_getegid,
+	SYS_close_range,
 	SYS_fstatfs,
 	SYS_mincore,
 };
@@ -111,6 +112,7 @@ static void forbidden(int signal, siginfo_t *info, void *context)
 	snprintf(sentence, sizeof sentence,
 		"tried system call %d, which is forbidden to it, and was ended", info->si_syscall);
 	log_note(&last_words_of->log, sentence);
+	close_range(STDERR_FILENO + 1, ~0u, 0);
 	_exit(EXIT_FAILURE);
 }
 

@@ -151,16 +151,18 @@ static void save(struct server *server, struct served *served)
 		log_note(&server->log, failure.message);
 }
 
-/* First what was written, for which somebody waits; what is read may come from a source that does
- * not answer any more. */
-void devices_end(struct server *server)
+void devices_end_writes(struct server *server)
 {
 	for (size_t i = 0; i < server->served_count; i++)
-		if (server->served[i].device && !server->served[i].device->read_only)
+		if (!server->served[i].device->read_only)
 			flush(server, &server->served[i]);
 	for (size_t i = 0; i < server->served_count; i++)
 		save(server, &server->served[i]);
 	figures_write(server);
+}
+
+void devices_end_reads(struct server *server)
+{
 	for (size_t i = 0; i < server->served_count; i++)
 		engine_drain(server->served[i].engine);
 }

@@ -53,8 +53,10 @@ struct server {
 
 /* devices.c: open what is to be served, with an engine for each. */
 int devices_open(struct server *server, struct ramet_error *err);
-/* Everything that was acknowledged is on disk, and what was read is recorded. */
-void devices_end(struct server *server);
+/* Everything that was acknowledged is on disk, and what was read is recorded... */
+void devices_end_writes(struct server *server);
+/* ...and then nothing is under way any more: this may take as long as a source does not answer. */
+void devices_end_reads(struct server *server);
 
 /* confine.c: from here on the server can do nothing but serve. */
 int server_shut_in(struct server *server, struct ramet_error *err);

@@ -23,7 +23,8 @@
 #include "base/fd.h"
 #include "server/inside.h"
 
-enum { END_SECONDS = 5, CONFIG_MOST = 16 << 20, FD_MOST = 4096 };
+/* For what was written to be on its disk, and for reads under way. */
+enum { END_SECONDS = 5, READS_SECONDS = 1, CONFIG_MOST = 16 << 20, FD_MOST = 4096 };
 
 static void stop(struct loop_fd *self, short revents)
 {
@@ -182,10 +183,19 @@ static int refuse(int fd, int code, const struct ramet_error *err)
 	return EXIT_FAILURE;
 }
 
+/* Everything is let go of: locks, sockets, the mount. A thread that hangs in a source of FUSE or NFS
+ * hangs in the kernel, and so its process stays, as something that has nothing any more. */
+static void leave_all(int status) __attribute__((noreturn));
+static void leave_all(int status)
+{
+	close_range(STDERR_FILENO + 1, ~0u, 0);
+	_exit(status);
+}
+
 /* Once it has rung there is nothing left to wait for. */
 static void ring(int signal)
 {
-	_exit(EXIT_FAILURE);
+	leave_all(EXIT_FAILURE);
 }
 
 static void end(struct server *server)
@@ -199,7 +209,9 @@ static void end(struct server *server)
 		if (server->ops->stop && served->index == 0)
 			server->ops->stop(served->export);
 	}
-	devices_end(server);
+	devices_end_writes(server);
+	alarm(READS_SECONDS);
+	devices_end_reads(server);
 	close_exports(server);
 	log_note(&server->log, SERVER_ENDED);
 }
@@ -263,5 +275,5 @@ int main(int argc, char **argv)
 		return refuse((int)answer_fd, r, &err);
 	log_open(&server.log, (int)server.config.log);
 	/* Nothing is freed at the end: the process is what holds it. */
-	_exit(serve(&server, (int)answer_fd));
+	leave_all(serve(&server, (int)answer_fd));
 }
