@@ -74,11 +74,11 @@ static int check_part(const struct lazy *lazy, const struct lazy_disk_header *he
 		entry->zero || !range_within(offset, length, INT64_MAX))
 		return part_damaged(
 			path, "its header has an impossible place for the ", part, "", err);
+	unsigned long long end = offset + length;
 	if (!range_within(offset, length, lazy->bytes))
 		return error_set(err, EUCLEAN,
 			"%s is truncated: it has %llu bytes, and should have %llu; build it anew",
-			path, (unsigned long long)lazy->bytes,
-			(unsigned long long)(offset + length));
+			path, (unsigned long long)lazy->bytes, end);
 	if (length / entry_bytes[part] > (part == LAZY_PART_EXTENTS ? UINT64_MAX : LAZY_NONE))
 		return part_damaged(path, "there is too much of its ", part, "", err);
 	if (!matches(entry->checksum, lazy->map + offset, length))
