@@ -21,7 +21,7 @@ struct block_layout_options {
 	bool fail_stalled;   /* a source that does not answer for stall_ms fails its reads with EIO;
 			      otherwise they wait as long as it takes, and stall_ms tells when to say so */
 	unsigned stall_ms;   /* 0: 30,000 */
-	unsigned open_files; /* kept open at most; 0: 64 */
+	unsigned open_files; /* kept open at most; 0: 256 */
 	/* Told what an operator should know: which source changed, vanished, stalls, answers again.
 	 * Once per file and cause. Called from any thread. May be NULL. */
 	void (*note)(void *ctx, const char *sentence);

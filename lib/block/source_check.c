@@ -64,14 +64,14 @@ enum source_cause source_cause_of(int code)
 }
 
 /* EAGAIN: names moved while the kernel made sure that the path stays beneath. */
-static int open_beneath(int folder, const char *path, uint64_t flags)
+static int open_beneath(int folder, const char *path, uint64_t flags, uint64_t resolve)
 {
 	const struct open_how how = {.flags = flags | O_CLOEXEC | O_NOFOLLOW,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | resolve};
 	long fd = -1;
 	for (int i = 0; i < TRIES; i++) {
 		fd = syscall(SYS_openat2, folder, path, &how, sizeof how);
-		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+		if (fd >= 0 || resolve || (errno != EAGAIN && errno != EINTR))
 			break;
 	}
 	return fd < 0 ? -errno : (int)fd;
@@ -89,12 +89,12 @@ static int descend(int folder, const char **path)
 	memcpy(part, *path, length);
 	part[length] = '\0';
 	*path += length + 1;
-	return open_beneath(folder, part, O_PATH | O_DIRECTORY);
+	return open_beneath(folder, part, O_PATH | O_DIRECTORY, 0);
 }
 
 /* Not on a disk here: another process, or machine, answers for it, or may. An overlay may lie on such
  * a one. */
-static bool is_slow(int fd)
+bool source_is_slow(int fd)
 {
 	struct statfs fs;
 	if (fstatfs(fd, &fs) < 0)
@@ -115,6 +115,20 @@ static bool is_slow(int fd)
 	}
 }
 
+static int open_file(int folder, const char *path, uint64_t resolve)
+{
+	const uint64_t flags = O_RDONLY | O_NONBLOCK;
+	int fd = open_beneath(folder, path, flags | O_NOATIME, resolve);
+	if (fd == -EPERM) /* the file is not ours */
+		fd = open_beneath(folder, path, flags, resolve);
+	return fd;
+}
+
+int source_open_quick(int root, const char *path)
+{
+	return open_file(root, path, RESOLVE_CACHED | RESOLVE_NO_XDEV);
+}
+
 int source_open(int root, const char *path, int *out, bool *slow)
 {
 	_cleanup_close_ int folder = -1;
@@ -127,13 +141,10 @@ int source_open(int root, const char *path, int *out, bool *slow)
 	}
 	if (folder < 0)
 		folder = fcntl(root, F_DUPFD_CLOEXEC, 0);
-	const uint64_t flags = O_RDONLY | O_NONBLOCK;
-	int fd = open_beneath(folder, path, flags | O_NOATIME);
-	if (fd == -EPERM) /* the file is not ours */
-		fd = open_beneath(folder, path, flags);
+	int fd = open_file(folder, path, 0);
 	if (fd < 0)
 		return fd;
-	*slow = is_slow(fd);
+	*slow = source_is_slow(fd);
 	*out = fd;
 	return 0;
 }
@@ -160,18 +171,22 @@ enum source_cause source_compare(int fd, bool slow, const struct lazy_file *seen
 	return compare(&is, seen);
 }
 
-void source_settle(const struct lazy_file *seen)
+unsigned source_unsettled(const struct lazy_file *seen)
 {
 	struct timespec now;
 	int64_t tick = seen->mtime_nsec ? TICK_MS : COARSE_TICK_MS;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (now.tv_sec - seen->mtime > 10 || seen->mtime - now.tv_sec > 10)
-		return;
+		return 0;
 	int64_t age = (now.tv_sec - seen->mtime) * 1000 +
 		      (now.tv_nsec - (int64_t)seen->mtime_nsec) / 1000000;
-	if (age >= tick || age < -tick)
-		return;
-	int64_t left = tick - age;
-	const struct timespec wait = {left / 1000, left % 1000 * 1000000};
-	clock_nanosleep(CLOCK_MONOTONIC, 0, &wait, NULL);
+	return age >= tick || age < -tick ? 0 : (unsigned)(tick - age);
+}
+
+void source_settle(const struct lazy_file *seen)
+{
+	unsigned wait = source_unsettled(seen);
+	const struct timespec time = {wait / 1000, wait % 1000 * 1000000};
+	if (wait)
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
 }

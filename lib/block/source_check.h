@@ -29,14 +29,20 @@ enum source_cause source_cause_of(int code);
  * in the way.
  */
 int source_open(int root, const char *path, int *fd, bool *slow);
+/* The same where all names are in the kernel's cache, on the very filesystem of the root: that never
+ * blocks where the root is not slow. -EAGAIN and others: ask source_open(). */
+int source_open_quick(int root, const char *path);
+bool source_is_slow(int fd);
 /*
  * Compare an open file with what was seen. A slow filesystem is asked, not its cache: that may take
  * for ever. code: the errno of SOURCE_UNREACHABLE and SOURCE_REFUSED.
  */
 enum source_cause source_compare(int fd, bool slow, const struct lazy_file *seen, int *code);
-/* Wait until a file that was last written at that time cannot be written again without its time
- * showing it: clocks of files tick, in steps of up to 10 ms, or of up to 2 s where they count seconds
- * (no fraction). */
+/* How many milliseconds it is until a file that was last written at that time cannot be written again
+ * without its time showing it: clocks of files tick, in steps of up to 10 ms, or of up to 2 s where
+ * they count seconds (no fraction). */
+unsigned source_unsettled(const struct lazy_file *seen);
+/* Wait for that. */
 void source_settle(const struct lazy_file *seen);
 
 #endif

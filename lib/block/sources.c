@@ -23,7 +23,7 @@
 #include "block/source_notes.h"
 
 /* Files that were opened for someone who did not take them yet are let go of only beyond so many. */
-enum { OPEN_FILES = 64, FRESH = 128, BUCKETS = 128, AGAIN_MS = 1000, GROUPS = 15 };
+enum { OPEN_FILES = 256, FRESH = 128, BUCKETS = 128, AGAIN_MS = 1000, GROUPS = 15 };
 
 struct source {
 	uint32_t file;
@@ -42,6 +42,7 @@ struct source {
 struct sources {
 	const struct lazy *lazy;
 	const int *roots;
+	bool *slow_roots;
 	struct source_notes *notes;
 	bool fail_stalled;
 	unsigned most, count;
@@ -70,6 +71,16 @@ int sources_new(
 		free(sources);
 		return r;
 	}
+	struct lazy_facts facts;
+	lazy_describe(lazy, &facts);
+	sources->slow_roots = calloc(facts.roots + 1, sizeof *sources->slow_roots);
+	if (!sources->slow_roots) {
+		source_notes_free(sources->notes);
+		free(sources);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < facts.roots; i++)
+		sources->slow_roots[i] = source_is_slow(options->roots[i]);
 	sources->lazy = lazy;
 	sources->roots = options->roots;
 	sources->fail_stalled = options->fail_stalled;
@@ -162,8 +173,9 @@ static void discard(struct source *removed)
 static bool may_close(
 	const struct sources *sources, const struct source *source, const struct source *opened)
 {
-	return !source->slow || sources->count > 2 * sources->most + FRESH ||
-	       (opened->slow && source->seen.root == opened->seen.root);
+	return !source->slow ||
+	       (opened->slow && (source->seen.root == opened->seen.root ||
+					sources->count > 2 * sources->most + FRESH));
 }
 
 static void evict(struct sources *sources, const struct source *opened, struct source **removed)
@@ -194,6 +206,7 @@ void sources_free(struct sources *sources)
 	discard(removed);
 	discard(sources->closing);
 	source_notes_free(sources->notes);
+	free(sources->slow_roots);
 	pthread_cond_destroy(&sources->opened);
 	pthread_mutex_destroy(&sources->lock);
 	free(sources);
@@ -208,6 +221,68 @@ uint16_t sources_group(const struct sources *sources, uint32_t file)
 	return (uint16_t)(1 + seen.root % GROUPS);
 }
 
+static void take(struct sources *sources, struct source *source, struct block_extent *extent)
+{
+	source->refs++;
+	source->fresh = false;
+	used(sources, source);
+	extent->fd = source->fd;
+	extent->source = source->file;
+	extent->group = source->slow ? (uint16_t)(1 + source->seen.root % GROUPS) : 0;
+}
+
+static struct source *list_new(struct sources *sources, uint32_t file)
+{
+	struct source *source = malloc(sizeof *source);
+	if (!source)
+		return NULL;
+	*source = (struct source){.file = file, .fd = -1, .state = OPENING, .listed = true};
+	lazy_file(sources->lazy, file, &source->seen);
+	source->chain = *bucket_of(sources, file);
+	*bucket_of(sources, file) = source;
+	enter_order(sources, source);
+	sources->count++;
+	return source;
+}
+
+/* In the engine's thread: a file on a disk here whose names are in the kernel's cache. */
+static int open_at_once(const struct sources *sources, uint32_t file)
+{
+	struct lazy_file seen;
+	int code;
+	lazy_file(sources->lazy, file, &seen);
+	if (sources->slow_roots[seen.root] || source_unsettled(&seen))
+		return -EAGAIN;
+	_cleanup_text_ struct text path = {0};
+	int r = lazy_file_path(sources->lazy, file, &path);
+	_cleanup_close_ int fd = r < 0 ? r
+				       : source_open_quick(sources->roots[seen.root], path.data);
+	if (fd < 0 || source_compare(fd, false, &seen, &code) != SOURCE_RIGHT)
+		return -EAGAIN;
+	return TAKE_FD(fd);
+}
+
+/* A worker may have begun to open it meanwhile. */
+static bool take_at_once(struct sources *sources, uint32_t file, struct block_extent *extent)
+{
+	struct source *removed = NULL, *source = NULL;
+	_cleanup_close_ int fd = open_at_once(sources, file);
+	if (fd < 0)
+		return false;
+	pthread_mutex_lock(&sources->lock);
+	if (!find(sources, file))
+		source = list_new(sources, file);
+	if (source) {
+		source->state = OPEN;
+		source->fd = TAKE_FD(fd);
+		take(sources, source, extent);
+		evict(sources, source, &removed);
+	}
+	pthread_mutex_unlock(&sources->lock);
+	discard(removed);
+	return source;
+}
+
 bool sources_take(struct sources *sources, uint32_t file, struct block_extent *extent, int *result)
 {
 	pthread_mutex_lock(&sources->lock);
@@ -217,16 +292,10 @@ bool sources_take(struct sources *sources, uint32_t file, struct block_extent *e
 		*result = -EIO;
 		open = false;
 	}
-	if (open) {
-		source->refs++;
-		source->fresh = false;
-		used(sources, source);
-		extent->fd = source->fd;
-		extent->source = file;
-		extent->group = source->slow ? (uint16_t)(1 + source->seen.root % GROUPS) : 0;
-	}
+	if (open)
+		take(sources, source, extent);
 	pthread_mutex_unlock(&sources->lock);
-	return open;
+	return source ? open : take_at_once(sources, file, extent);
 }
 
 static enum source_cause open_source(
@@ -265,20 +334,6 @@ static int open_and_check(struct sources *sources, struct source *source)
 	pthread_mutex_unlock(&sources->lock);
 	discard(removed);
 	return cause == SOURCE_RIGHT ? 0 : -EIO;
-}
-
-static struct source *list_new(struct sources *sources, uint32_t file)
-{
-	struct source *source = malloc(sizeof *source);
-	if (!source)
-		return NULL;
-	*source = (struct source){.file = file, .fd = -1, .state = OPENING, .listed = true};
-	lazy_file(sources->lazy, file, &source->seen);
-	source->chain = *bucket_of(sources, file);
-	*bucket_of(sources, file) = source;
-	enter_order(sources, source);
-	sources->count++;
-	return source;
 }
 
 int sources_ready(struct sources *sources, uint32_t file)
