@@ -43,9 +43,9 @@ serve() {
 }
 stop() {
   kill -TERM "$server" && wait "$server"
-  status=$?
+  ended_with=$?
   server=
-  return $status
+  return $ended_with
 }
 unmounted() { ! grep -q " $scratch/disk " /proc/mounts; }
 
