@@ -169,8 +169,7 @@ static const char *export_describe(const struct export *export, size_t device)
 /* mmap: of files, shared. The handler of SIGBUS lays zeros over a mapping, and returns. */
 static const int syscalls[] = {SYS_accept4, SYS_recvmsg, SYS_recvfrom, SYS_sendmsg, SYS_sendto,
 	SYS_fcntl, SYS_fstat, SYS_newfstatat, SYS_mmap, SYS_munmap, SYS_madvise, SYS_memfd_create,
-	SYS_ftruncate, SYS_sched_getaffinity, SYS_rt_sigaction, SYS_rt_sigreturn, SYS_lstat,
-	SYS_unlink, -1};
+	SYS_ftruncate, SYS_sched_getaffinity, SYS_rt_sigaction, SYS_rt_sigreturn, -1};
 
 const struct export_ops export_vhost_user_blk = {
 	.name = "vhost-user-blk",

@@ -5,7 +5,8 @@
  * sealed memfd cannot shrink, but not every VMM seals, and seals do not help when the host runs out of
  * huge pages. Jumping out of the handler would leave whoever was interrupted (the engine) half done;
  * laying zeros over the mapping lets it finish, and the owner of the mapping ends the connection
- * soon after. Nothing is allocated or locked in the handler, so it may interrupt anything.
+ * soon after. They are shared memory too, which no limit of the server's own memory (RLIMIT_DATA)
+ * forbids. Nothing is allocated or locked in the handler, so it may interrupt anything.
  *
  * The handler is the process's, and so is the table of mappings. A SIGBUS anywhere else is what it was
  * before: the old handler is put back, and the instruction, run again, raises it anew.
@@ -38,7 +39,7 @@ static bool lay_zeros(uintptr_t at)
 			continue;
 		/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 		void *zeros = mmap((void *)start, guards[i].length, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+			MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 		__atomic_store_n(&guards[i].lost, true, __ATOMIC_RELEASE);
 		return zeros != MAP_FAILED;
 	}

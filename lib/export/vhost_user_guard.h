@@ -16,7 +16,7 @@ void guard_end(void);
 /* A mapping, of whole pages (of the file's size): its number for the calls below, or -ENOSPC. */
 int guard_add(void *mapping, size_t length);
 void guard_remove(int guard);
-/* Its memory vanished: from then on it is private, and was zeroed. */
+/* Its memory vanished: from then on it is nobody else's, and was zeroed. */
 bool guard_lost(int guard);
 
 #endif

@@ -126,7 +126,7 @@ int vhost_reply(struct vhost_session *session, uint32_t size, int fd, struct ram
 	ssize_t n = sendmsg(session->socket.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0 && errno != EAGAIN)
 		return error_errno(err, errno, "the connection broke");
-	if (n != (ssize_t)(VHOST_HEAD + size))
+	if (n != VHOST_HEAD + (ssize_t)size)
 		return error_set(err, EPROTO, "the answers to its messages are not read");
 	return 0;
 }
