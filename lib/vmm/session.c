@@ -34,6 +34,7 @@ enum {
 	LINGER_MS = 10000, /* from the init's last line to the VMM's end */
 	AGAIN_MS = 5000,   /* from a server's end to the next one */
 	AGAIN_STEP_MS = 200,
+	SERVERS_MAX = 3, /* what kills more servers than this will kill the next one, too */
 	/* What a pipe or a terminal that reports room is sure to take at once. */
 	WRITE_AT_ONCE = 512,
 	/* How much output waits for a slow reader before the guest is held back. */
@@ -102,10 +103,13 @@ static void request_stop(struct session *session)
 static void server_await(struct session *session)
 {
 	const struct run_options *options = session->options;
-	if (session->reconnects && options->server_again && now_ms() < session->server_ends) {
+	if (session->reconnects && options->server_again && session->servers < SERVERS_MAX &&
+		now_ms() < session->server_ends) {
 		session->server_fd = options->server_again(options->ctx);
-		if (session->server_fd >= 0)
+		if (session->server_fd >= 0) {
 			session->server_ends = INT64_MAX;
+			session->servers++;
+		}
 		return;
 	}
 	session->server_ends = INT64_MAX;

@@ -36,6 +36,7 @@ struct session {
 
 	int input_fd, stop_fd, server_fd; /* as in options, -1 once they are of no more use */
 	bool reconnects;                  /* the VMM goes on with a new server */
+	unsigned servers;                 /* how many took the place of one that had ended */
 	char input[1024];                 /* not yet given to the guest */
 	size_t input_length, input_done;
 	char input_last;     /* the last byte given */
