@@ -60,7 +60,11 @@ check "and it is named" grep -q '/data/other' "$RAMET_ROOT/forks/vm/log"
 echo other > "$tree/data/other"
 
 # The server dies under a guest that reads, again and again for a while.
-# killed FORK OPTION...: $status is the run's.
+kill_server() {
+  kill -9 "$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$RAMET_ROOT/forks/$1/export/attachment" 2> /dev/null)" 2> /dev/null
+}
+says_so() { grep -q '^ramet run: fork vm: what served its drives ended while the guest ran' "$scratch/err"; }
+# killed FORK OPTION...: its server, once; succeeds when the guest has gone on.
 killed() {
   : > "$scratch/out"
   run 20 "$@" -- sh -c 'echo ready; for i in $(seq 20); do echo 3 > /proc/sys/vm/drop_caches
@@ -71,16 +75,24 @@ killed() {
     sleep 0.1
   done
   sleep 0.5
-  kill -9 "$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$RAMET_ROOT/forks/$1/export/attachment")"
+  kill_server "$1"
   wait "$runner" && return
   cat "$scratch/killed" "$scratch/out"
   return 1
 }
 check "a server that dies under a guest is started again" killed vm
 check "and the guest reads the same bytes throughout" sh -c '[ "$(grep -c "^$1 " "$2")" = 20 ]' sh "$sum" "$scratch/out"
+run 1 vm -- sh -c 'echo ready; while busybox sleep 0.2; do echo 3 > /proc/sys/vm/drop_caches; done' > "$scratch/killed" &
+runner=$!
+# Killed once a second, whoever it is by then.
+while kill -0 "$runner" 2> /dev/null; do
+  sleep 1
+  if grep -q ready "$scratch/out"; then kill_server vm; fi
+done
+check "but not for ever" wait "$runner"
+check "and then that is said" says_so
 killed vm --via fuse > /dev/null
-check "where the guest cannot go on it is ended, and that is said" grep -q \
-  '^ramet run: fork vm: what served its drives ended while the guest ran' "$scratch/err"
+check "where the guest cannot go on it is ended, and that is said" says_so
 check "the fork boots again, mapped as memory" run 0 vm --via pmem -- sh -c 'scene look; busybox md5sum /data/content'
 check "with what had been there" facts out "motd changed"
 check "and reads what is in the folder" said out "$sum"
