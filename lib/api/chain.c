@@ -90,7 +90,10 @@ static int add_image(
 static bool is_same_image(const struct store_layer *wanted, const struct store_image *given)
 {
 	return wanted->image == given->id ||
-	       (*wanted->digest && strcmp(wanted->digest, given->digest) == 0);
+	       (*wanted->digest && strcmp(wanted->digest, given->digest) == 0) ||
+	       /* A lazy image and what it was materialised to are one. */
+	       (wanted->lazy && wanted->plain && strcmp(wanted->plain, given->path) == 0) ||
+	       (given->lazy && given->plain && strcmp(given->plain, wanted->path) == 0);
 }
 
 void chain_write(struct text *text, const char *const *paths, size_t count)

@@ -146,6 +146,20 @@ check "and where that is changed, the lazy one again" sh -c \
   'echo >> base.squashfs; ! "$RAMET" attach other --via path && "$RAMET" attach other --via nbd && "$RAMET" detach other'
 rm base.squashfs
 
+# A chain of lazy images, one made for the other.
+cp -a tree newer && echo more >> newer/other && rm newer/folder/file
+"$RAMET" build --lazy newer layer.lazy --parent base.lazy > /dev/null
+"$RAMET" fork base.lazy+layer.lazy chain > /dev/null
+check "all lazy images of a fork are made" sh -c '[ "$("$RAMET" materialize chain | grep -c -- " -> ")" = 2 ]'
+check "and no server is needed then" sh -c '[ "$("$RAMET" attach chain --via path | grep -c "\.squashfs$")" = 2 ]'
+refused "several images do not go into one file" 1 'stands on 2 lazy images' "$RAMET" materialize chain one.squashfs
+for below in base.lazy base.squashfs; do
+  for above in layer.lazy layer.squashfs; do
+    check "$above stands on $below: the two forms are one image" sh -c '"$RAMET" fork "$0" "$1" > /dev/null && "$RAMET" rm "$1"' "$below+$above" again
+  done
+done
+rm base.squashfs
+
 mv tree away
 refused "a root that moved is named, with what to do" 1 "tree that base.lazy stands on; if it was moved, name it with --source" "$RAMET" materialize base.lazy
 refused "a folder that is not there is no help" 1 'cannot open the folder nowhere' "$RAMET" materialize base.lazy --source nowhere
