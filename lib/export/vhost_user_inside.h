@@ -104,11 +104,12 @@ struct vhost_session {
 	struct vhost_memory memory;
 	struct vhost_mapping inflight;
 	struct vhost_wire_inflight inflight_shape;
-	unsigned under_way;       /* requests of all queues */
-	bool may_spin, spins;     /* wait for the guest before the loop does */
-	uint64_t idle_since;      /* nanoseconds; 0: it is not */
-	struct vhost_chain chain; /* the one that is being taken */
-	unsigned queue_count;     /* of queues, those that were ever named */
+	unsigned under_way;           /* requests of all queues */
+	bool may_spin, spins;         /* wait for the guest before the loop does */
+	unsigned quick, quick_needed; /* times in a row that the guest came back soon */
+	uint64_t idle_since;          /* nanoseconds; 0: it is not */
+	struct vhost_chain chain;     /* the one that is being taken */
+	unsigned queue_count;         /* of queues, those that were ever named */
 	struct vhost_queue queues[VHOST_QUEUES];
 };
 

@@ -18,6 +18,9 @@
 
 enum {
 	SPIN_NANOSECONDS = 20000,
+	QUICK_LEAST = 4,
+	QUICK_MOST = 4096,
+	FORGIVEN = 256,
 	ROUNDS = 64, /* before others in the loop have their turn */
 };
 
@@ -123,31 +126,53 @@ static void relax(void)
 #endif
 }
 
-/* Wait for a guest that came back quickly the last time. */
+/* It was worth it. When that has often been so, what was in vain before is forgiven. */
+static bool found(struct vhost_session *session)
+{
+	if (++session->quick % FORGIVEN == 0)
+		session->quick_needed = MAX(session->quick_needed / 2, QUICK_LEAST);
+	return true;
+}
+
+/* It was in vain: longer than before nothing is waited for. */
+static void spin_less(struct vhost_session *session)
+{
+	session->spins = false;
+	session->quick = 0;
+	session->quick_needed = MIN(2 * session->quick_needed, QUICK_MOST);
+}
+
+/* Wait for a guest that is known to come back quickly. */
 static bool spin(struct vhost_session *session)
 {
-	uint64_t begin = now(), end = session->spins ? begin + SPIN_NANOSECONDS : begin;
-	while (session->spins && now() < end) {
+	uint64_t begin = now(), end = begin + SPIN_NANOSECONDS;
+	session->idle_since = begin;
+	if (!session->spins)
+		return false;
+	do {
 		for (unsigned i = 0; i < session->queue_count; i++)
 			if (vhost_queue_waits(&session->queues[i]))
-				return true;
+				return found(session);
 		relax();
-	}
-	session->idle_since = begin;
+	} while (now() < end);
+	spin_less(session);
 	return false;
 }
 
 /*
  * A guest that waits for each request adds the next one microseconds after the last was done: sleeping
  * and being woken takes longer than that, and a kick is an exit of the guest. So it is waited for, for
- * at most SPIN_NANOSECONDS, if it came back as soon the last time; a guest that does something else
- * costs one such wait, and none until it is quick again.
+ * at most SPIN_NANOSECONDS, once it has come back as soon several times in a row. Each time that it does
+ * not, twice as many are needed: where processors are scarce waiting keeps others from them, the guest
+ * too, and so it becomes rare.
  */
 static void judge_spinning(struct vhost_session *session)
 {
-	if (session->idle_since)
-		session->spins = session->may_spin &&
-				 now() - session->idle_since < SPIN_NANOSECONDS;
+	if (session->idle_since) {
+		bool quick = now() - session->idle_since < SPIN_NANOSECONDS;
+		session->quick = quick ? session->quick + 1 : 0;
+		session->spins = session->may_spin && session->quick >= session->quick_needed;
+	}
 	session->idle_since = 0;
 }
 
@@ -219,6 +244,7 @@ int vhost_session_new(struct vhost_export *export, int fd, struct vhost_session 
 		return -ENOMEM;
 	session->export = export;
 	session->may_spin = cpus_count() > 1;
+	session->quick_needed = QUICK_LEAST;
 	session->socket = (struct loop_fd){.fd = fd, .events = POLLIN, .ready = receive};
 	for (unsigned i = 0; i < VHOST_QUEUES; i++) {
 		struct vhost_queue *queue = &session->queues[i];

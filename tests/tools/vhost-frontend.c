@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vhost-frontend SOCKET check FILE: any vhost-user-blk server must have the bytes of FILE.
+ * vhost-frontend SOCKET vanish - : the memory is cut short under the server, which must end the connection;
+ * and it must be able to make memory for requests in flight.
  * vhost-frontend SOCKET read|seq SECONDS DEPTH BYTES: reads, random or one after the other, so many at
  * once; says how many a second there were. Talks as Firecracker does. For a guest that polls instead of
  * sleeping, put "poll-" before.
@@ -10,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,6 +59,22 @@ static int check(const char *path)
 	close(fd);
 	printf("%llu sectors\n", (unsigned long long)sectors);
 	return 0;
+}
+
+static int vanish(void)
+{
+	struct vhost_wire_inflight shape = {.queues = 1, .queue_size = QUEUE};
+	int fd = -1;
+	if (!client_send(&client, VHOST_GET_INFLIGHT_FD, 0, &shape, sizeof shape, NULL, 0) ||
+		client_receive(&client, VHOST_GET_INFLIGHT_FD, &shape, sizeof shape, &fd) < 0 ||
+		fd < 0)
+		return fail("there is no memory for requests in flight");
+	if (client_do(&client, VIRTIO_BLK_IN, 0, 4096) != VIRTIO_BLK_OK)
+		return fail("a read failed");
+	if (ftruncate(client.memory_fd, 0) < 0)
+		return fail("the memory cannot be cut short");
+	eventfd_write(client.queues[0].kick, 1);
+	return client_ended(&client) ? 0 : fail("the connection goes on");
 }
 
 struct load {
@@ -117,14 +136,16 @@ static int run(struct load *load)
 int main(int argc, char **argv)
 {
 	if (argc != 4 && argc != 6)
-		return fail("usage: vhost-frontend SOCKET check FILE | [poll-]read|[poll-]seq "
-			    "SECONDS DEPTH BYTES");
-	if (!client_open(&client, argv[1], 64 << 20, true) ||
+		return fail(
+			"usage: vhost-frontend SOCKET check FILE | vanish - | [poll-]read|[poll-]seq "
+			"SECONDS DEPTH BYTES");
+	bool vanishes = strcmp(argv[2], "vanish") == 0;
+	if (!client_open(&client, argv[1], 64 << 20, !vanishes) ||
 		!client_negotiate(&client, FEATURES, VHOST_USER_P_CONFIG) ||
 		!client_activate(&client, QUEUE))
 		return fail("the server does not answer as it should");
 	if (argc == 4)
-		return check(argv[3]);
+		return vanishes ? vanish() : check(argv[3]);
 	struct load load = {.seconds = atof(argv[3]),
 		.depth = (unsigned)atoi(argv[4]),
 		.bytes = (unsigned)atoi(argv[5]),
