@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
+#include "block/prefetch.h"
 #include "tests/unit/sources.h"
 
 #define FILES    100
@@ -351,6 +352,43 @@ static void a_change_behind_the_cache(void)
 	end(&world, SIGTERM);
 }
 
+static uint64_t bytes_served(void)
+{
+	char text[32] = "";
+	CHECK(getxattr(mount_point, "user.bytes", text, sizeof text - 1) > 0);
+	return strtoull(text, NULL, 10);
+}
+
+static void reading_ahead_fills_the_cache(void)
+{
+	struct world world;
+	struct trace_runs runs = {0};
+	struct prefetch *prefetch;
+	if (!begin(&world, false, false))
+		return;
+	for (unsigned i = 10; i < 20; i++) {
+		struct trace_run *run = vector_push(&runs);
+		REQUIRE(run);
+		*run = (struct trace_run){(uint32_t)(world.place[i] / BLOCK),
+			(uint32_t)((world.size[i] + BLOCK - 1) / BLOCK)};
+	}
+	CHECK_EQ(bytes_served(), 0);
+	REQUIRE(prefetch_new(world.engine, &runs, 0, &prefetch) == 0);
+	for (unsigned wait; (wait = prefetch_run(prefetch)) != PREFETCH_OVER;) {
+		poll(NULL, 0, (int)wait);
+		engine_drain(world.engine);
+	}
+	prefetch_free(prefetch);
+	uint64_t ahead = bytes_served();
+	CHECK(ahead > 0);
+	for (unsigned i = 10; i < 20; i++)
+		CHECK_EQ(read_index(&world, i), 0);
+	CHECK_EQ(bytes_served(), ahead);
+	CHECK_EQ(read_index(&world, 20), 0);
+	CHECK_EQ(bytes_served(), ahead + world.size[20]);
+	end(&world, SIGTERM);
+}
+
 TEST_MAIN({"files that hang when they are opened hold only those who ask for them", opening_hangs},
 	{"the same by threads alone", opening_hangs_by_threads},
 	{"files that hang when they are read hold only those who ask for them", reading_hangs},
@@ -361,4 +399,5 @@ TEST_MAIN({"files that hang when they are opened hold only those who ask for the
 		reading_fails_in_time},
 	{"a read that fails is told with the file's name", a_read_that_fails},
 	{"a server that died gives errors for its files", a_server_that_died},
+	{"what was read ahead is not asked of the source again", reading_ahead_fills_the_cache},
 	{"a change behind a cache of attributes is seen", a_change_behind_the_cache})
