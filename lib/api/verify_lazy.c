@@ -83,7 +83,8 @@ static int check_sources(
 				lazy_root(lazy, i));
 			verify->finding(verify->ctx, why.message);
 		}
-	for (uint32_t i = 0; i < facts.files; i++) {
+	int r = 0;
+	for (uint32_t i = 0; i < facts.files && r == 0; i++) {
 		struct ramet_error why = {0};
 		struct lazy_file file;
 		lazy_file(lazy, i, &file);
@@ -91,11 +92,14 @@ static int check_sources(
 		if (roots[file.root] < 0)
 			continue;
 		_cleanup_close_ int fd = lazy_content_open(lazy, roots, i, &why);
-		if (fd < 0)
+		/* What we lack says nothing of the file. */
+		if (fd == -ENOMEM || fd == -EMFILE || fd == -ENFILE)
+			r = error_set(err, -fd, "%s", why.message);
+		else if (fd < 0)
 			verify->finding(verify->ctx, why.message);
 	}
 	lazy_roots_close(lazy, roots);
-	return 0;
+	return r;
 }
 
 static int look_inside(const struct verify_lazy *verify, const struct lazy_feed *feed,

@@ -15,6 +15,15 @@ for kind in allocation write; do
     faults "build of erofs survives every failure${dedupe:+, with $dedupe}" "$kind" judge_erofs \
       "$RAMET" build "$scratch/tree" "$scratch/image.erofs" $dedupe
   done
+  # The lazy file is ramet's own, too; the squashfs tables in it are libsquashfs's.
+  faults "build of a lazy erofs survives every failure" "$kind" judge_lazy \
+    "$RAMET" build --lazy --format erofs "$scratch/tree" "$scratch/image.lazy"
   lenient=1
+  faults "build of a lazy squashfs survives every failure" "$kind" judge_lazy \
+    "$RAMET" build --lazy "$scratch/tree" "$scratch/image.lazy"
 done
+"$RAMET" build --lazy --format erofs "$scratch/tree" "$scratch/base.lazy" > /dev/null || not_ok "a lazy image can be built"
+lenient=""
+faults "content of a lazy image is read, or not, at every failure" allocation judge_content \
+  "$RAMET" cat "$scratch/base.lazy:/folder/again"
 finish

@@ -95,4 +95,12 @@ judge_erofs() {
   [ "$1" != 0 ] || [ -e "$scratch/image.erofs" ] || { echo "no image"; return 1; }
   [ ! -e "$scratch/image.erofs" ] || fsck.erofs "$scratch/image.erofs"
 }
+judge_lazy() {
+  ! grep -q "a library" "$scratch/.err" || [ ! -e "$scratch/image.lazy" ] || { echo "left an image"; return 1; }
+  [ "$1" != 0 ] || [ -e "$scratch/image.lazy" ] || { echo "no image"; return 1; }
+  [ ! -e "$scratch/image.lazy" ] || "$RAMET" verify "$scratch/image.lazy"
+}
+judge_content() {
+  [ "$1" != 0 ] || cmp "$scratch/.out" "$scratch/tree/folder/again"
+}
 "$RAMET" build "$scratch/tree" "$scratch/base.squashfs" > /dev/null || not_ok "a base can be built"
