@@ -133,7 +133,7 @@ static int list(struct question *question)
 	for (size_t i = 0; i < server->device_count; i++) {
 		uint8_t entry[4 + NBD_NAME_BYTES];
 		size_t length = MIN(strlen(server->devices[i].name), NBD_NAME_BYTES);
-		memcpy(nbd_put32(entry, (uint32_t)length), server->devices[i].name, length);
+		nbd_put_bytes(nbd_put32(entry, (uint32_t)length), server->devices[i].name, length);
 		answer(question, NBD_REP_SERVER, entry, 4 + length);
 	}
 	return acknowledge(question);
@@ -143,7 +143,7 @@ static void tell_name(const struct question *question, const char *name)
 {
 	uint8_t info[2 + NBD_NAME_BYTES];
 	size_t length = MIN(strlen(name), NBD_NAME_BYTES);
-	memcpy(nbd_put16(info, NBD_INFO_NAME), name, length);
+	nbd_put_bytes(nbd_put16(info, NBD_INFO_NAME), name, length);
 	answer(question, NBD_REP_INFO, info, 2 + length);
 }
 
@@ -196,7 +196,7 @@ static int structured_reply(struct question *question)
 static void tell_context(const struct question *question, uint32_t id)
 {
 	uint8_t context[4 + sizeof CONTEXT - 1];
-	memcpy(nbd_put32(context, id), CONTEXT, sizeof CONTEXT - 1);
+	nbd_put_bytes(nbd_put32(context, id), CONTEXT, sizeof CONTEXT - 1);
 	answer(question, NBD_REP_META_CONTEXT, context, sizeof context);
 }
 

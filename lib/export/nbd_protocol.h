@@ -144,4 +144,9 @@ static inline uint8_t *nbd_put64(uint8_t *at, uint64_t value)
 	return (uint8_t *)memcpy(at, &value, sizeof value) + sizeof value;
 }
 
+static inline uint8_t *nbd_put_bytes(uint8_t *at, const void *bytes, size_t length)
+{
+	return (uint8_t *)memcpy(at, bytes, length) + length;
+}
+
 #endif

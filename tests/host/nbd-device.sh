@@ -100,6 +100,18 @@ serve next -r nbd-device next "$PREPARED/other"
 no_stale() { cmp "$device" "$PREPARED/other"; }
 check "a device that is used again has none of the last disk's bytes ($device)" no_stale
 end next
+# The same by ramet itself, from its sandbox.
+"$RAMET" fork "$PREPARED/base" vm > fork.log 2>&1 || cat fork.log
+attach() { "$RAMET" attach vm --all --via nbd-device > attached && base=$(sed -n 's/^base *\([^ ]*\).*/\1/p' attached) && [ -b "$base" ]; }
+check "ramet attach makes devices" attach
+attached_same() { mounted_same && umount mnt; }
+check "which are the fork's drives" attached_same
+check "ramet detach takes them away" "$RAMET" detach vm
+left() { ! grep -qs . /sys/block/nbd*/pid; }
+check "all of them" left
+attach
+kill -9 "$(cat "/sys/block/${base#/dev/}/pid")"
+check "detaching what a killed server left works too" "$RAMET" detach vm
 left() { ! grep -qs . /sys/block/nbd*/pid; }
 check "in the end no device is connected" left
 dmesg | grep -iE 'BUG:|hung task|WARNING:' | head -5 | sed 's/^/# /'

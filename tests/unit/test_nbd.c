@@ -499,7 +499,7 @@ static size_t make_conversation(uint8_t *at)
 	at = nbd_put32(nbd_put32(nbd_put64(at, NBD_OPTION_MAGIC), NBD_OPT_STRUCTURED_REPLY), 0);
 	at = nbd_put32(nbd_put32(nbd_put64(at, NBD_OPTION_MAGIC), NBD_OPT_SET_META_CONTEXT), 27);
 	at = nbd_put32(nbd_put32(nbd_put32(at, 0), 1), 15);
-	at = (uint8_t *)memcpy(at, "base:allocation", 15) + 15;
+	at = nbd_put_bytes(at, "base:allocation", 15);
 	at = nbd_put32(nbd_put32(nbd_put64(at, NBD_OPTION_MAGIC), NBD_OPT_GO), 6);
 	at = nbd_put16(nbd_put32(at, 0), 0);
 	for (unsigned i = 0; i < 20; i++) {
