@@ -62,11 +62,11 @@ static const int refused[] = {SYS_unlink, SYS_unlinkat, SYS_rmdir, SYS_umount2, 
 
 static int set_limits(void)
 {
-	struct rlimit limit;
 	if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
 		return -errno;
-		/* The address sanitizer reserves terabytes. */
 #if !defined(__SANITIZE_ADDRESS__)
+	/* The address sanitizer reserves terabytes. */
+	struct rlimit limit;
 	if (getrlimit(RLIMIT_DATA, &limit) < 0)
 		return -errno;
 	limit.rlim_cur = limit.rlim_max = MIN(limit.rlim_max, MEMORY_MOST);

@@ -315,6 +315,24 @@ freed() {
 }
 check "space that is given back is free, and reads as zeros; the disk never grows" freed
 
+by_qemu() {
+  serve random || return 1
+  timeout 30 qemu-io -f raw -c "write -P 7 1M 64k" -c flush -c "write -z -u 2M 1M" -c "discard 4M 1M" \
+    disk/disk.raw > said &&
+    timeout 30 qemu-io -n -t none -f raw -c "aio_write -P 9 512 1024" -c aio_flush disk/disk.raw >> said &&
+    ! grep -i -e fail -e error said &&
+    timeout 30 qemu-io -f raw -c "read -P 7 1M 64k" -c "read -P 0 2M 1M" -c "read -P 9 512 1024" random >> said &&
+    ! grep -i -e fail -e error said
+  status=$?
+  stop
+  return $status
+}
+if command -v qemu-io > /dev/null; then
+  check "QEMU writes to it, with its cache and past it, zeroes and discards" by_qemu
+else
+  skip "QEMU writes to it" "qemu-io is missing"
+fi
+
 # --- attached -----------------------------------------------------------------------------------
 attach() {
   "$RAMET" attach lazy --via fuse --json > attached || return 1
