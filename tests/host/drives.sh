@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Guests under KVM that boot from a folder, over vhost-user-blk and mapped as memory: with QEMU, and with
-# a real Firecracker where one is in PATH. `drives.sh prepare DIR` makes the folder, and unpacks the
-# kernel, outside, where that is not emulated.
+# Guests under KVM that boot from a folder, over vhost-user-blk, mapped as memory, and from a block device
+# of the kernel: with QEMU, and with a real Firecracker where one is in PATH. `drives.sh prepare DIR` makes
+# the folder, and unpacks the kernel, outside, where that is not emulated.
 # check() calls functions by name.
 # shellcheck disable=SC2317
 # shellcheck source=tests/cli/lib.sh
@@ -35,6 +35,26 @@ boots() {
 }
 check 'QEMU with KVM boots a folder over vhost-user-blk' boots vm --vmm qemu
 check 'QEMU with KVM boots a folder that is mapped as memory' boots erofs --vmm qemu --via pmem
+# By hand: attached, and a Firecracker that ramet knows nothing of, or QEMU by lib/vmm alone.
+from_nbd() {
+  modprobe nbd && "$RAMET" attach vm --via nbd-device > "$scratch/address" || return
+  grep -q '^base  */dev/nbd' "$scratch/address" || return
+  mkdir -p "$scratch/vm"
+  set -- sh -c 'busybox md5sum /data/content'
+  if command -v firecracker > /dev/null; then
+    "$RAMET" config vm --kernel "$PREPARED/vmlinux" --modules "$MODULES" --memory 128 -- "$@" > "$scratch/vm.json" &&
+      timeout 100 firecracker --no-api --config-file "$scratch/vm.json" --level Error > "$scratch/out" < /dev/null
+  else
+    RAMET_ACCEL=kvm "$BUILD_ROOT/tests/tools/boot" qemu "$scratch/vm" "$PREPARED/vmlinux" "$MODULES" \
+      "file,base,ro,$(awk '{ print $2 }' "$scratch/address")" -- "$@" > "$scratch/out"
+  fi
+  "$RAMET" detach vm || return
+  grep -q "^$sum " "$scratch/out" && return
+  cat "$scratch/address"
+  tail -n 5 "$scratch/out"
+  return 1
+}
+check 'a guest boots a folder from a block device over NBD, by hand' from_nbd
 if command -v firecracker > /dev/null; then
   check 'Firecracker boots a folder over vhost-user-blk' boots vm --vmm firecracker
   check 'and says what it does' grep -q '^ramet run: vm on firecracker with KVM; .*via vhost-user-blk' "$scratch/err"
