@@ -60,20 +60,21 @@ static const int refused[] = {SYS_unlink, SYS_unlinkat, SYS_rmdir, SYS_umount2, 
 /* Bytes of memory of its own; a guest's is not counted. */
 #define MEMORY_MOST ((rlim_t)512 << 20)
 
+#if defined(__SANITIZE_ADDRESS__)
+/* It reserves terabytes. */
+#define MEMORY_BOUNDED 0
+#else
+#define MEMORY_BOUNDED 1
+#endif
+
 static int set_limits(void)
 {
-	if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
-		return -errno;
-#if !defined(__SANITIZE_ADDRESS__)
-	/* The address sanitizer reserves terabytes. */
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_DATA, &limit) < 0)
+	if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0 ||
+		getrlimit(RLIMIT_DATA, &limit) < 0)
 		return -errno;
 	limit.rlim_cur = limit.rlim_max = MIN(limit.rlim_max, MEMORY_MOST);
-	if (setrlimit(RLIMIT_DATA, &limit) < 0)
-		return -errno;
-#endif
-	return 0;
+	return MEMORY_BOUNDED && setrlimit(RLIMIT_DATA, &limit) < 0 ? -errno : 0;
 }
 
 typedef VECTOR(int) numbers;

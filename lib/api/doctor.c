@@ -3,6 +3,9 @@
  * a file that is there, or a module that is listed, is not yet one that works. */
 #include "api/doctor.h"
 
+#include <string.h>
+
+#include "export/export.h"
 #include "store/store.h"
 #include "volume/volume.h"
 
@@ -21,6 +24,40 @@ static bool find_reflink(struct ramet_store *store, struct text *detail, struct 
 	return found;
 }
 
+/* What an export needs of the host; one that is not here needs nothing. */
+static const struct {
+	const char *export;
+	bool (*find)(struct ramet_store *store, struct text *detail, struct text *advice);
+} needs[] = {
+	{"fuse", doctor_find_fuse},
+	{"nbd-device", doctor_find_nbd},
+	{"ublk", doctor_find_ublk},
+};
+
+static bool can_export(struct ramet_store *store, const char *export)
+{
+	_cleanup_text_ struct text detail = {0}, advice = {0};
+	for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+		if (strcmp(needs[i].export, export) == 0)
+			return needs[i].find(store, &detail, &advice);
+	return true;
+}
+
+/* Which ways of attaching there are here; what the others lack is said above. */
+static bool find_exports(struct ramet_store *store, struct text *detail, struct text *advice)
+{
+	_cleanup_text_ struct text missing = {0};
+	for (size_t i = 0; exports[i]; i++)
+		text_format(can_export(store, exports[i]->name) ? detail : &missing, "%s, ",
+			exports[i]->name);
+	text_append(detail, "path");
+	if (missing.length) {
+		text_truncate(&missing, missing.length - 2);
+		text_format(detail, "; not %s", missing.data);
+	}
+	return true;
+}
+
 static const struct doctor_probe probes[] = {
 	{"kvm", doctor_find_kvm},
 	{"firecracker", doctor_find_firecracker},
@@ -32,6 +69,8 @@ static const struct doctor_probe probes[] = {
 	{"ublk", doctor_find_ublk},
 	{"io_uring", doctor_find_io_uring},
 	{"landlock", doctor_find_landlock},
+	{"server", doctor_find_server},
+	{"exports", find_exports},
 };
 
 /* The first provider of the table that could serve some base here: what "auto" takes for ext4. */

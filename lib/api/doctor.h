@@ -24,6 +24,7 @@ bool doctor_find_io_uring(struct ramet_store *store, struct text *detail, struct
 bool doctor_find_landlock(struct ramet_store *store, struct text *detail, struct text *advice);
 
 /* doctor_programs.c */
+bool doctor_find_server(struct ramet_store *store, struct text *detail, struct text *advice);
 bool doctor_find_firecracker(struct ramet_store *store, struct text *detail, struct text *advice);
 bool doctor_find_qemu(struct ramet_store *store, struct text *detail, struct text *advice);
 bool doctor_find_fuse(struct ramet_store *store, struct text *detail, struct text *advice);

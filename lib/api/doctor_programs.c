@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "api/doctor.h"
+#include "api/server_start.h"
 #include "base/cleanup.h"
 #include "base/program.h"
 
@@ -71,4 +72,14 @@ bool doctor_find_fuse(struct ramet_store *store, struct text *detail, struct tex
 	/* Root mounts without the helper. */
 	text_append(advice, "install the package fuse3");
 	return has_helper || geteuid() == 0;
+}
+
+bool doctor_find_server(struct ramet_store *store, struct text *detail, struct text *advice)
+{
+	struct ramet_error err = {0};
+	_cleanup_text_ struct text path = {0};
+	int r = server_find(&path, &err);
+	text_append(detail, r == 0 ? path.data : err.message);
+	text_append(advice, "install ramet whole; lazy images cannot be served without it");
+	return r == 0;
 }

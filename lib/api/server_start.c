@@ -45,7 +45,7 @@ static bool find_beside(const char *from, struct text *path)
 	return is_there(path);
 }
 
-static int find_program(struct text *path, struct ramet_error *err)
+int server_find(struct text *path, struct ramet_error *err)
 {
 	const char *folder = getenv("RAMET_LIBEXEC");
 	if (folder && *folder)
@@ -125,7 +125,7 @@ int server_start(const struct server_config *config, const int *fds, size_t fd_c
 	struct server_answer *answer, struct ramet_error *err)
 {
 	_cleanup_text_ struct text path = {0};
-	int r = find_program(&path, err);
+	int r = server_find(&path, err);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int given = put_config(config, err);

@@ -5,6 +5,9 @@
 
 #include "export/server.h"
 
+/* The path of the program, appended to path, which is empty. -ENOENT. */
+int server_find(struct text *path, struct ramet_error *err);
+
 /*
  * Start a server with this configuration, and wait until clients can come. It is nobody's child. The
  * fds, ours, are open in it under the same numbers. Errors: the server's own; ENOENT (the program is

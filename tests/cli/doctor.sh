@@ -2,7 +2,7 @@
 # What doctor says is so.
 . "$(dirname "$0")/lib.sh"
 
-names="kvm firecracker qemu fuse reflink device-mapper nbd ublk io_uring landlock"
+names="kvm firecracker qemu fuse reflink device-mapper nbd ublk io_uring landlock server exports"
 check "doctor succeeds" "$RAMET" doctor
 "$RAMET" doctor > "$scratch/out" 2>&1
 for name in $names; do
