@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -51,10 +52,11 @@ static int add_file(
 	struct qemu_line *line, const struct vm_drive *drive, int index, struct ramet_error *err)
 {
 	char value[160];
+	struct stat st;
+	bool device = stat(drive->path, &st) == 0 && S_ISBLK(st.st_mode);
 	snprintf(value, sizeof value,
-		"driver=raw,node-name=%s,read-only=%s,discard=unmap,file.driver=file,"
-		"file.filename=",
-		drive->id, drive->read_only ? "on" : "off");
+		"driver=raw,node-name=%s,read-only=%s,discard=unmap,file.driver=%s,file.filename=",
+		drive->id, drive->read_only ? "on" : "off", device ? "host_device" : "file");
 	qemu_line_path(line, "-blockdev", value, drive->path);
 	add_blk(line, drive, index);
 	return 0;
