@@ -65,22 +65,32 @@ json_t *cli_json_process(const char *process)
 	return object ? object : json_null();
 }
 
+static json_t *string_or_null(const char *text)
+{
+	return text ? cli_json_string(text) : json_null();
+}
+
 static json_t *layer_array(const struct ramet_fork_info *info)
 {
 	json_t *array = json_array();
 	for (size_t i = 0; i < info->layer_count; i++)
-		json_array_append_new(array,
-			json_pack("{s:o, s:s, s:s}", "path", cli_json_string(info->layers[i].path),
-				"format", info->layers[i].format, "state", info->layers[i].state));
+		json_array_append_new(
+			array, json_pack("{s:o, s:s, s:s, s:b, s:o}", "path",
+				       cli_json_string(info->layers[i].path), "format",
+				       info->layers[i].format, "state", info->layers[i].state,
+				       "lazy", info->layers[i].lazy, "materialized",
+				       string_or_null(info->layers[i].materialized)));
 	return array;
 }
 
 json_t *cli_json_fork(const struct ramet_fork_info *info)
 {
-	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:o}",
+	return json_pack(
+		"{s:s, s:o, s:s, s:b, s:o, s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:o}",
 		"name", info->name, "base", cli_json_string(info->base), "base_state",
-		info->base_state, "format", info->format, "layers", layer_array(info),
-		"read_only_paths", path_array(info->read_only_paths), "process",
+		info->base_state, "base_lazy", info->base_lazy, "base_materialized",
+		string_or_null(info->base_materialized), "format", info->format, "layers",
+		layer_array(info), "read_only_paths", path_array(info->read_only_paths), "process",
 		cli_json_process(info->process), "mode", info->mode, "provider", info->provider,
 		"volume", cli_json_string(info->volume), "size", (json_int_t)info->size,
 		"allocated", (json_int_t)info->allocated, "created", (json_int_t)info->created,

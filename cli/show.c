@@ -68,17 +68,24 @@ static void print_process(const char *process)
 	json_decref(object);
 }
 
+static void print_image(const char *title, const struct ramet_layer_info *image)
+{
+	printf("%-10s %s\n"
+	       "           %s%s, %s since the fork was made\n",
+		title, image->path, image->lazy ? "lazy " : "", image->format, image->state);
+	if (image->materialized)
+		printf("           materialized as %s\n", image->materialized);
+}
+
 static int print_text(void *ctx, const struct ramet_fork_info *info)
 {
 	char size[32], allocated[32];
-	printf("name       %s\n"
-	       "base       %s\n"
-	       "           %s, %s since the fork was made\n",
-		info->name, info->base, info->format, info->base_state);
+	const struct ramet_layer_info base = {info->base, info->format, info->base_state,
+		info->base_lazy, info->base_materialized};
+	printf("name       %s\n", info->name);
+	print_image("base", &base);
 	for (size_t i = 0; i < info->layer_count; i++)
-		printf("layer      %s\n"
-		       "           %s, %s since the fork was made\n",
-			info->layers[i].path, info->layers[i].format, info->layers[i].state);
+		print_image("layer", &info->layers[i]);
 	print_read_only(info->read_only_paths);
 	print_process(info->process);
 	printf("mode       %s\n"

@@ -246,13 +246,17 @@ RAMET_API int ramet_fork(struct ramet_store *store, const struct ramet_fork_opti
 struct ramet_layer_info {
 	const char *path, *format;
 	const char *state; /* "unchanged", "changed" or "missing" */
+	bool lazy;
+	const char *materialized; /* of a lazy one, the plain file with its bytes; NULL: none */
 };
 
 /* What is known of one fork. Strings live until the callback returns. */
 struct ramet_fork_info {
 	const char *name, *base, *format, *mode, *provider,
-		*volume;                       /* volume: path of the device */
-	const char *base_state;                /* "unchanged", "changed" or "missing" */
+		*volume;        /* volume: path of the device */
+	const char *base_state; /* "unchanged", "changed" or "missing" */
+	bool base_lazy;         /* these two: as of a layer */
+	const char *base_materialized;
 	const struct ramet_layer_info *layers; /* the bottom one first */
 	size_t layer_count;
 	const char *read_only_paths; /* that the guest mounts read-only; one a line */
@@ -318,7 +322,7 @@ struct ramet_run_options {
 	unsigned stall_seconds;
 	uint64_t prefetch_bandwidth;
 	const char *const *sources;
-	int stop_fd;         /* a signalfd or eventfd, -1: none. Each time it is readable it is
+	int stop_fd; /* a signalfd or eventfd, -1: none. Each time it is readable it is
 				read, and is one request to end the VM: the first asks the guest, the
 				second tells the VMM, the third kills it */
 	/* Called once, before the guest runs: which VMM and accelerator were taken and, where there

@@ -25,7 +25,8 @@ static int tell(
 	size_t layer_count = MIN(fork->layers.count, ARRAY_SIZE(layers));
 	for (size_t i = 0; i < layer_count; i++) {
 		const struct store_layer *layer = &fork->layers.items[i];
-		layers[i] = (struct ramet_layer_info){layer->path, layer->format, layer->state};
+		layers[i] = (struct ramet_layer_info){layer->path, layer->format, layer->state,
+			layer->lazy, layer->lazy ? layer->plain : NULL};
 	}
 	const struct ramet_fork_info info = {
 		.name = fork->name,
@@ -35,6 +36,8 @@ static int tell(
 		.provider = fork->provider,
 		.volume = fork->volume,
 		.base_state = fork->base_state,
+		.base_lazy = fork->base_lazy,
+		.base_materialized = fork->base_lazy ? fork->base_plain : NULL,
 		.layers = layers,
 		.layer_count = layer_count,
 		.process = fork->process,

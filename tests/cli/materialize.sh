@@ -127,6 +127,7 @@ check "while the fork is served its image is made" sh -c '"$RAMET" materialize v
 plain=$("$RAMET" attach vm --via path | awk '$1 == "base" { print $2 }')
 check "from then on the fork has a plain file" unsquashfs -quiet -no-progress -d vm-tree "$plain"
 check "of the folder" diff -r tree vm-tree
+check "which show tells" sh -c '"$RAMET" show vm | grep -q "^ *materialized as $0\$" && "$RAMET" show vm --json | grep -q "\"base_materialized\": \"$0\""' "$plain"
 if command -v nbdcopy > /dev/null; then
   check "and what is served goes on, and gives the same" sh -c 'nbdcopy "$(awk "\$1 == \"base\" { print \$2 }" served)" copy && cmp copy "$0"' "$plain"
 else
