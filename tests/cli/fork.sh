@@ -89,7 +89,7 @@ refused "a name that is taken is refused" 1 "fork vm-1 exists already" "$RAMET" 
 check "and none of the batch is made" sh -c '! "$RAMET" ls --names | grep vm-15'
 refused "a base that is not there is refused" 1 "cannot open the image .*No such file" "$RAMET" fork "$scratch/none" x
 refused "a base that is no image is refused" 1 "not an image" "$RAMET" fork "$0" x
-refused "a base that is a folder is refused" 1 "is not a file" "$RAMET" fork "$scratch/tree" x
+refused "a base that is neither a file nor a folder is refused" 1 "is not a file" "$RAMET" fork /dev/null x
 head -c 200000 "$base" > "$scratch/cut.squashfs"
 refused "a truncated base is refused" 1 "cut.squashfs.*(truncated|shorter|cut)" "$RAMET" fork "$scratch/cut.squashfs" x
 refused "a bad name is refused" 1 "cannot be a fork's name" "$RAMET" fork "$base" ../x
