@@ -134,7 +134,8 @@ int block_layout_open(const struct lazy *lazy, int fd, const struct block_layout
 	struct lazy_facts facts;
 	lazy_describe(lazy, &facts);
 	struct block_layout_options all = *options;
-	all.stall_ms = all.stall_ms;
+	if (!all.stall_ms)
+		all.stall_ms = STALL_MS;
 	struct layout_device *layout = malloc(sizeof *layout);
 	if (!layout)
 		return error_memory(err);
