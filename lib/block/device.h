@@ -53,6 +53,10 @@ struct block_ops {
 	 */
 	int (*map)(struct block_device *device, uint64_t offset, uint64_t length,
 		struct block_extent *extents, unsigned most);
+	/* As map, for whoever wants to know where zeros are and not to read them: what map has as data
+	 * though it was never written may be ZERO here. May look at the disk. NULL: map knows all. */
+	int (*status)(struct block_device *device, uint64_t offset, uint64_t length,
+		struct block_extent *extents, unsigned most);
 	/* Bring what a WAIT extent waits for. Blocks. 0, or a negative errno: the read fails with it. */
 	int (*ready)(struct block_device *device, const struct block_extent *extent);
 	/* The bytes of a held extent have been read: 0, or a negative errno when they are not to be

@@ -28,6 +28,24 @@ static int file_map(struct block_device *device, uint64_t offset, uint64_t lengt
 	return 1;
 }
 
+/* Holes, where the file system tells of them. Nothing here minds where the fd's position is. */
+static int file_status(struct block_device *device, uint64_t offset, uint64_t length,
+	struct block_extent *extents, unsigned most)
+{
+	const struct file_device *file = (const struct file_device *)device;
+	file_map(device, offset, length, extents, most);
+	if (file->is_kernel_device)
+		return 1;
+	off_t data = lseek(file->fd, (off_t)offset, SEEK_DATA);
+	bool all_hole = data < 0 && errno == ENXIO;
+	off_t end = data == (off_t)offset ? lseek(file->fd, data, SEEK_HOLE) : data;
+	if (all_hole || data > (off_t)offset)
+		extents[0].kind = BLOCK_ZERO;
+	if (!all_hole && end > (off_t)offset)
+		extents[0].length = MIN(length, (uint64_t)end - offset);
+	return 1;
+}
+
 static int file_flush(struct block_device *device)
 {
 	const struct file_device *file = (const struct file_device *)device;
@@ -56,12 +74,14 @@ static void file_close(struct block_device *device)
 static const struct block_ops readable = {
 	.name = "file",
 	.map = file_map,
+	.status = file_status,
 	.close = file_close,
 };
 
 static const struct block_ops writable = {
 	.name = "file",
 	.map = file_map,
+	.status = file_status,
 	.prepare_write = file_map,
 	.flush = file_flush,
 	.discard = file_discard,

@@ -42,7 +42,8 @@ static int64_t ask(
 	struct block_device *device, uint64_t offset, uint64_t end, struct status *status)
 {
 	struct block_extent extents[EXTENTS];
-	int count = device->ops->map(device, offset, end - offset, extents, EXTENTS);
+	int count = (device->ops->status ? device->ops->status : device->ops->map)(
+		device, offset, end - offset, extents, EXTENTS);
 	bool room = true;
 	if (count < 0)
 		return count;
