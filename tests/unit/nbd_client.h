@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -21,7 +22,7 @@ static struct client client_connect(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct client client = {socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-	const struct timeval patience = {.tv_sec = 10};
+	const struct timeval patience = {.tv_sec = 30};
 	strcpy(address.sun_path, path);
 	setsockopt(client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	if (connect(client.fd, (struct sockaddr *)&address, sizeof address) < 0)
@@ -42,7 +43,7 @@ static void client_say(struct client *client, const void *bytes, size_t length)
 	}
 }
 
-/* false: the connection ended, or nothing came for ten seconds. */
+/* false: the connection ended, or nothing came for thirty seconds. */
 static bool client_hear(struct client *client, void *bytes, size_t length)
 {
 	for (size_t heard = 0; heard < length;) {
@@ -50,8 +51,11 @@ static bool client_hear(struct client *client, void *bytes, size_t length)
 		/* A ring of another thread's may interrupt this one. */
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
+		if (n <= 0) {
+			printf("# %zu bytes of %zu came, then: %s\n", heard, length,
+				n < 0 ? strerror(errno) : "the end");
 			return false;
+		}
 		heard += (size_t)n;
 	}
 	return true;

@@ -92,6 +92,7 @@ static struct server {
 static void count_note(void *ctx, const char *sentence)
 {
 	server.notes++;
+	printf("# %s\n", sentence);
 }
 
 static void end(struct loop_fd *self, short revents)
