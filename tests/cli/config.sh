@@ -66,4 +66,29 @@ refused 'a kernel that is missing' 1 'No such file' "$RAMET" config vm --kernel 
 odd=$scratch/$(printf 'caf\351')
 cp "$kernel" "$odd"
 refused 'a name that JSON cannot hold' 1 'not; rename it' "$RAMET" config vm --kernel "$odd"
+
+# Lazy images have no path: they are attached first.
+at_exit() {
+  "$RAMET" detach --all > /dev/null 2>&1
+}
+"$RAMET" fork "$scratch/tree" lazy --size 16M > /dev/null
+refused 'a lazy fork that nothing serves' 1 "'ramet attach lazy --via vhost-user-blk' first" \
+  "$RAMET" config lazy --kernel "$kernel"
+"$RAMET" attach lazy --via vhost-user-blk > /dev/null
+"$RAMET" config lazy --kernel "$kernel" > "$json"
+check 'a lazy fork that is attached: the socket of its base' test \
+  "$(get drives 0 socket)" = "$RAMET_ROOT/forks/lazy/export/base.sock"
+check 'and the path of its volume' test "$(get drives 1 path_on_host)" = "$RAMET_ROOT/forks/lazy/volume"
+"$RAMET" detach lazy
+"$RAMET" attach lazy --via nbd > /dev/null
+refused 'Firecracker knows no NBD' 1 'takes no NBD drives' "$RAMET" config lazy --kernel "$kernel"
+"$RAMET" detach lazy
+if [ -r /dev/fuse ]; then
+  "$RAMET" attach lazy --via fuse > /dev/null
+  "$RAMET" config lazy --kernel "$kernel" > "$json"
+  check 'a fork that is attached via fuse: the file' test -s "$(get drives 0 path_on_host)"
+  "$RAMET" detach lazy
+else
+  skip 'a fork that is attached via fuse' '/dev/fuse is missing'
+fi
 finish
