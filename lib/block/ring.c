@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+
 struct ring {
 	struct io_uring uring;
 	unsigned added;
@@ -66,8 +68,10 @@ void ring_submit(struct ring *ring)
 {
 	if (!ring->added)
 		return;
-	ring->added = 0;
-	io_uring_submit(&ring->uring);
+	/* What the kernel does not take now (EAGAIN, EINTR, EBUSY) is offered again. */
+	int taken = io_uring_submit(&ring->uring);
+	if (taken > 0)
+		ring->added -= MIN((unsigned)taken, ring->added);
 }
 
 bool ring_next(struct ring *ring, void **owner, int64_t *result)
@@ -90,7 +94,7 @@ bool ring_any(const struct ring *ring)
 bool ring_sleep(struct ring *ring)
 {
 	io_uring_cq_eventfd_toggle(&ring->uring, true);
-	return io_uring_cq_ready(&ring->uring) == 0;
+	return io_uring_cq_ready(&ring->uring) == 0 && ring->added == 0;
 }
 
 void ring_free(struct ring *ring)
