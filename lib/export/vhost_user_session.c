@@ -17,7 +17,7 @@
 #include "export/vhost_user_inside.h"
 
 enum {
-	SPIN_NANOSECONDS = 20000,
+	SPIN_NANOSECONDS = 32000,
 	QUICK_LEAST = 4,
 	QUICK_MOST = 4096,
 	FORGIVEN = 256,
