@@ -4,6 +4,8 @@
  * know yet is data. A reply is as long as its buffer allows, and as what may be asked of the device
  * at once: a client asks on from where it ends.
  */
+#include <errno.h>
+
 #include "base/cleanup.h"
 #include "export/nbd_inside.h"
 #include "export/nbd_protocol.h"
@@ -48,8 +50,11 @@ static int64_t ask(
 	if (count < 0)
 		return count;
 	for (int i = 0; i < count; i++) {
-		if (extents[i].held)
+		if (extents[i].held) {
+			/* Not read, so nothing is asked of the source, which may hang. */
+			extents[i].failed = ECANCELED;
 			device->ops->put(device, &extents[i]);
+		}
 		uint64_t length = MIN(extents[i].length, end - offset);
 		uint32_t flags = extents[i].kind == BLOCK_ZERO ? NBD_STATE_HOLE | NBD_STATE_ZERO
 							       : 0;
