@@ -95,7 +95,6 @@ refused "--source names a folder that is there" 1 "nowhere" "$RAMET" attach vm -
 mv elsewhere tree
 
 # --- lazy files from elsewhere
-cp base.lazy /dev/null
 RAMET_ROOT=$scratch/other
 export RAMET_ROOT
 cp base.lazy stranger.lazy
@@ -123,7 +122,7 @@ refused "a damaged lazy file is refused by name" 1 "bad.lazy" "$RAMET" attach ba
 
 # --- sources that hang
 if [ -c /dev/fuse ] && [ -n "${FUSE_SOURCE:-}" ] && command -v setfattr > /dev/null; then
-  mkdir slow
+  mkdir slow && : > source.out
   "$FUSE_SOURCE" tree slow > source.out &
   source_pid=$!
   while ! grep -q ready source.out; do sleep 0.05; done
