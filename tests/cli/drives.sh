@@ -15,7 +15,7 @@ mkdir "$scratch/vm"
 at_exit() { kill $! 2> /dev/null; }
 "$tools/serve" -r vhost-user-blk "$scratch/sock" "$scratch/image" > "$scratch/ready" &
 server=$!
-until grep -q ready "$scratch/ready"; do sleep 0.1; done
+until grep -qs ready "$scratch/ready"; do sleep 0.1; done
 
 # boot OPTION... DRIVE...: a machine that Firecracker's stand-in plays.
 boot() {
