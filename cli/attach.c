@@ -8,7 +8,7 @@
 #include "cli/json.h"
 
 struct attach_options {
-	const char *via, *address, *on_stall;
+	const char *via, *address, *user, *on_stall;
 	unsigned stall_timeout;
 	struct string_list sources;
 	bool all, read_only, no_prefetch;
@@ -19,6 +19,8 @@ static const struct option_spec attach_specs[] = {
 	OPTION(STRING, struct attach_options, via, "via", "KIND", "how: one of the ways below"),
 	OPTION(STRING, struct attach_options, address, "address", "ADDRESS",
 		"where (default: in the fork's folder)"),
+	OPTION(STRING, struct attach_options, user, "user", "USER[:GROUP]",
+		"who may use it, besides you: a jailed VMM"),
 	OPTION(FLAG, struct attach_options, all, "all", NULL,
 		"serve all drives, the volume too; otherwise the lazy images, if there are any"),
 	OPTION(FLAG, struct attach_options, read_only, "read-only", NULL,
@@ -73,6 +75,7 @@ static int attach_run(struct invocation *inv, struct ramet_error *err)
 	const struct ramet_attach_options options = {.name = inv->arguments[0],
 		.via = given->via,
 		.address = given->address,
+		.user = given->user,
 		.all = given->all,
 		.read_only = given->read_only,
 		.fail_stalled = given->on_stall && strcmp(given->on_stall, "fail") == 0,

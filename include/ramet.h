@@ -399,6 +399,9 @@ struct ramet_attach_options {
 	 * socket, or the empty folder to mount on; for several a folder, in which each has its own
 	 * under its name. NULL: in the fork's folder. */
 	const char *address;
+	/* Who may use what is served, besides who attaches: "USER" or "USER:GROUP", names or numbers. For
+	 * sockets and FUSE, and with an address, for nobody else gets into the store. NULL: nobody. */
+	const char *user;
 	/* All drives, the volume too. Otherwise the images that are lazy, and where none is, all. */
 	bool all;
 	bool read_only; /* the volume cannot be written to */

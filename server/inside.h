@@ -40,6 +40,7 @@ struct server {
 	struct server_log log;
 	struct loop *loop;
 	const struct export_ops *ops;
+	struct export_user user; /* where config names one */
 	struct served *served;
 	size_t served_count;
 	struct export_device *exported; /* in the same order */

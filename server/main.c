@@ -110,10 +110,12 @@ static int watch(struct server *server, struct ramet_error *err)
 static int open_export(struct server *server, size_t first, size_t count, struct ramet_error *err)
 {
 	const char *address = server->served[first].given->address;
+	server->user = (struct export_user){(uid_t)server->config.uid, (gid_t)server->config.gid};
 	const struct export_options options = {.loop = server->loop,
 		.devices = server->exported + first,
 		.device_count = count,
 		.address = address && *address ? address : NULL,
+		.user = server->config.uid < 0 ? NULL : &server->user,
 		.note = log_note,
 		.note_ctx = &server->log};
 	struct export *export = NULL;

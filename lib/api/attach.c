@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "api/server_start.h"
+#include "api/user_word.h"
 #include "base/cleanup.h"
 
 /* CLAIM_MS: between a fork's lock and its server's lock, which one that attaches takes at once. */
@@ -32,13 +33,38 @@ int serving_choose(struct serving *serving, const char *kind, struct ramet_error
 /* All that makes one attachment different from another, in one word. */
 static int write_request(const struct ramet_attach_options *options, struct text *request)
 {
-	text_format(request, "%s address=%s all=%d ro=%d fail=%d stall=%u prefetch=%d/%llu",
-		options->via, options->address ? options->address : "", options->all,
-		options->read_only, options->fail_stalled, options->stall_seconds,
-		!options->no_prefetch, (unsigned long long)options->prefetch_bandwidth);
+	text_format(request, "%s address=%s user=%s all=%d ro=%d fail=%d stall=%u prefetch=%d/%llu",
+		options->via, options->address ? options->address : "",
+		options->user ? options->user : "", options->all, options->read_only,
+		options->fail_stalled, options->stall_seconds, !options->no_prefetch,
+		(unsigned long long)options->prefetch_bandwidth);
 	for (size_t i = 0; options->sources && options->sources[i]; i++)
 		text_format(request, " source=%s", options->sources[i]);
 	return request->failed ? -ENOMEM : 0;
+}
+
+static int set_user(struct serving *serving, const struct ramet_attach_options *options,
+	struct ramet_error *err)
+{
+	uid_t uid;
+	gid_t gid;
+	if (!options->user)
+		return 0;
+	if (serving->ops && serving->ops->place == EXPORT_KERNEL_DEVICE)
+		return error_set(err, EINVAL,
+			"a device of the kernel belongs to root: leave --user away, and give the "
+			"device to its user where you make it known to the VMM");
+	if (!options->address)
+		return error_set(err, EINVAL,
+			"say with --address where another user finds fork %s: nobody else gets into the "
+			"store's folder",
+			options->name);
+	int r = user_word_parse(options->user, &uid, &gid, err);
+	if (r < 0)
+		return r;
+	serving->config.uid = uid;
+	serving->config.gid = gid;
+	return 0;
 }
 
 int serving_set_policy(struct serving *serving, const struct ramet_attach_options *options,
@@ -57,7 +83,7 @@ int serving_set_policy(struct serving *serving, const struct ramet_attach_option
 		!serving->attachment.kind)
 		return error_memory(err);
 	serving->attachment.request = TAKE_PTR(request.data);
-	return 0;
+	return set_user(serving, options, err);
 }
 
 static int open_in_fork(

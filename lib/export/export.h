@@ -38,8 +38,8 @@ struct export_options {
 	 * nbd-device: what tells this attachment from others, the same again after a crash (with it a
 	 * new server takes over the device of a killed one), or NULL. */
 	const char *address;
-	/* fuse: who may use the disk, and owns it, if that is not who serves it: a jailed VMM. NULL:
-	 * nobody else. */
+	/* Who may use what is served, and owns it, if that is not who serves it: a jailed VMM. NULL:
+	 * nobody else. Not for what the kernel owns (EXPORT_KERNEL_DEVICE). */
 	const struct export_user *user;
 	/* Told what an operator should know: who connected, what was refused. May be NULL. */
 	void (*note)(void *ctx, const char *sentence);

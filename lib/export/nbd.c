@@ -158,12 +158,17 @@ static int start_listening(
 	if (!address || !*address)
 		return error_set(err, EINVAL, "NBD wants the path of a socket, or HOST:PORT");
 	if (!strchr(address, '/') && strchr(address, ':')) {
+		if (options->user)
+			return error_set(err, EINVAL,
+				"%s is open to every user of the hosts that reach it: only a socket in "
+				"the file system can be one user's",
+				address);
 		int fd = listen_tcp(address, err);
 		if (fd < 0)
 			return fd;
 		nbd->listener.fd = fd;
 	} else {
-		int r = unix_socket_listen(&nbd->path, address, err);
+		int r = unix_socket_listen(&nbd->path, address, options->user, err);
 		if (r < 0)
 			return r;
 		nbd->listener.fd = nbd->path.fd;

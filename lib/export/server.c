@@ -29,6 +29,8 @@ static const struct key config_keys[] = {
 	KEY(NUMBER, server_config, fail_stalled),
 	KEY(NUMBER, server_config, stall_ms),
 	KEY(NUMBER, server_config, bandwidth),
+	KEY(NUMBER, server_config, uid),
+	KEY(NUMBER, server_config, gid),
 	KEY(NUMBER, server_config, log),
 	KEY(NUMBER, server_config, stats),
 	KEY(NUMBER, server_config, life),

@@ -35,15 +35,17 @@ struct server_config {
 	char *kind;                     /* of the export */
 	int64_t fail_stalled, stall_ms; /* as in struct block_layout_options */
 	int64_t bandwidth; /* of reading ahead, bytes a second; 0: as much as there is */
-	int64_t log;       /* gets the lines that an operator should read */
-	int64_t stats;     /* gets the counters, as server_stats_write() has them */
-	int64_t life; /* when its other end is closed the server ends; -1: nothing but signals */
+	int64_t uid,
+		gid; /* who may use what is served (struct export_options.user); -1: nobody else */
+	int64_t log; /* gets the lines that an operator should read */
+	int64_t stats; /* gets the counters, as server_stats_write() has them */
+	int64_t life;  /* when its other end is closed the server ends; -1: nothing but signals */
 	VECTOR(struct server_device) devices;
 	VECTOR(int) locks; /* held by being open; with what is named above all that stays open */
 };
 #define SERVER_CONFIG_NONE \
 	{ \
-		.log = -1, .stats = -1, .life = -1 \
+		.uid = -1, .gid = -1, .log = -1, .stats = -1, .life = -1 \
 	}
 /* A device more, with no files; NULL without memory. */
 struct server_device *server_config_add(struct server_config *config);

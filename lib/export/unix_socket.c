@@ -6,6 +6,7 @@
  */
 #include "export/unix_socket.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,7 +59,29 @@ static int refuse(const struct sockaddr_un *address, int code, struct ramet_erro
 		err, code, "cannot listen at %s: another program does already", address->sun_path);
 }
 
-int unix_socket_listen(struct unix_socket *listener, const char *path, struct ramet_error *err)
+/* The file at path, which is the socket just bound. Whoever may write to its folder (a jailed VMM in
+ * its own) could have put another file there meanwhile: what is given away has one name, is a socket and
+ * is ours. */
+static int take_name(struct unix_socket *listener, const char *path,
+	const struct export_user *owner, struct ramet_error *err)
+{
+	struct stat st;
+	_cleanup_close_ int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, errno, "cannot listen at %s", path);
+	if (!S_ISSOCK(st.st_mode) || st.st_nlink != 1 || st.st_uid != geteuid())
+		return error_set(err, EPERM,
+			"cannot listen at %s: somebody has put another file there", path);
+	if (owner && fchownat(fd, "", owner->uid, owner->gid, AT_EMPTY_PATH) < 0)
+		return error_errno(err, errno, "cannot give the socket %s to user %u", path,
+			(unsigned)owner->uid);
+	listener->device = st.st_dev;
+	listener->inode = st.st_ino;
+	return 0;
+}
+
+int unix_socket_listen(struct unix_socket *listener, const char *path,
+	const struct export_user *owner, struct ramet_error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof address.sun_path)
@@ -74,14 +97,16 @@ int unix_socket_listen(struct unix_socket *listener, const char *path, struct ra
 	if (r < 0)
 		return refuse(&address, -r, err);
 	_cleanup_free_ char *copy = strdup(path);
-	struct stat st;
-	if (!copy || listen(fd, BACKLOG) < 0 || lstat(path, &st) < 0) {
-		r = -errno;
+	if (!copy || listen(fd, BACKLOG) < 0)
+		r = error_errno(err, errno, "cannot listen at %s", path);
+	else
+		r = take_name(listener, path, owner, err);
+	if (r < 0) {
 		unlink(path);
-		return error_errno(err, -r, "cannot listen at %s", path);
+		return r;
 	}
-	*listener = (struct unix_socket){
-		.fd = TAKE_FD(fd), .path = TAKE_PTR(copy), .device = st.st_dev, .inode = st.st_ino};
+	listener->fd = TAKE_FD(fd);
+	listener->path = TAKE_PTR(copy);
 	return 0;
 }
 

@@ -116,11 +116,12 @@ static void export_close(struct export *base)
 	free(export);
 }
 
-static int listen_at(struct vhost_export *export, const char *address, struct ramet_error *err)
+static int listen_at(struct vhost_export *export, const char *address,
+	const struct export_user *user, struct ramet_error *err)
 {
 	if (asprintf(&export->description, "vhost-user-blk:%s", address) < 0)
 		return error_memory(err);
-	int r = unix_socket_listen(&export->socket, address, err);
+	int r = unix_socket_listen(&export->socket, address, user, err);
 	if (r < 0)
 		return r;
 	export->listener = (struct loop_fd){
@@ -150,7 +151,7 @@ static int export_open(
 	int r = guard_begin();
 	if (r < 0)
 		return error_errno(err, -r, "cannot watch the memory of guests");
-	r = listen_at(export, options->address, err);
+	r = listen_at(export, options->address, options->user, err);
 	if (r < 0) {
 		guard_end();
 		free(export->description);

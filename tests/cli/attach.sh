@@ -116,6 +116,24 @@ check "vhost-user-blk: a socket for each drive" sh -c "'$RAMET' attach vm --via 
 check "--read-only: the volume too" sh -c "'$RAMET' attach vm --via nbd --read-only > /dev/null &&
   nbdinfo '$(uri vm volume)' | grep -q 'is_read_only: true'"
 "$RAMET" detach vm
+# --- another user
+refused "--user: wants a place that the user gets at" 1 "address" "$RAMET" attach vm --via nbd --user 65534:65534
+refused "--user: nobody of that name" 1 "no user called" "$RAMET" attach vm --via nbd --address sockets/mine --user no-such-user
+refused "--user: an open port is not one user's" 1 "every user" "$RAMET" attach vm --via nbd --address 127.0.0.1:0 --user 65534:65534
+if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
+  chmod 711 "$scratch" sockets
+  other() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+  "$RAMET" attach vm --via nbd --address sockets/mine > /dev/null
+  check "a socket is its maker's alone" sh -c "! setpriv --reuid 65534 --clear-groups nbdinfo 'nbd+unix:///base?socket=$scratch/sockets/mine' 2> /dev/null"
+  "$RAMET" detach vm
+  "$RAMET" attach vm --via nbd --address sockets/mine --user 65534:65534 > /dev/null
+  check "--user: the other user gets at it" other nbdinfo "nbd+unix:///base?socket=$scratch/sockets/mine"
+  check "--user: it is that user's, and no one else's" sh -c "stat -c '%u:%g %a' sockets/mine | grep -qx '65534:65534 600'"
+  "$RAMET" detach vm
+  check "--user: its socket is taken away, too" [ ! -e sockets/mine ]
+else
+  skip "--user" "only root gives files away, with setpriv"
+fi
 echo "in the way" > file
 refused "a file in the place of the socket is left alone" 1 "file" "$RAMET" attach vm --via nbd --address ./file
 check "its failure leaves nothing behind" sh -c "'$RAMET' attach vm --via nbd > /dev/null && '$RAMET' detach vm && cat file"
@@ -139,6 +157,19 @@ if [ -c /dev/fuse ] && [ -r /dev/fuse ]; then
   kill -9 "$(field vm "a['pid']")"
   sleep 0.2
   check "fuse: the mount of a killed server keeps nobody from removing the fork" "$RAMET" rm vm
+  "$RAMET" fork base.squashfs vm > /dev/null
+  if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
+    "$RAMET" attach vm --all --via fuse --address disks --user 65534:65534 > /dev/null
+    chmod 711 disks
+    check "fuse: --user: the other user reads and writes" sh -c "
+      setpriv --reuid 65534 --regid 65534 --clear-groups cmp disks/base/disk.raw base.squashfs 2> /dev/null ||
+      setpriv --reuid 65534 --regid 65534 --clear-groups head -c 4096 disks/base/disk.raw | cmp -n 4096 - base.squashfs"
+    check "fuse: --user: what it writes is on the volume" sh -c "
+      echo theirs | setpriv --reuid 65534 --regid 65534 --clear-groups dd of=disks/volume/disk.raw conv=notrunc,fsync 2> /dev/null &&
+      head -c 7 '$RAMET_ROOT/forks/vm/volume' | grep -qx theirs"
+    "$RAMET" detach vm
+  fi
+  "$RAMET" rm vm
   check "fuse: no mount is left" sh -c "! grep -q '$RAMET_ROOT' /proc/mounts"
 else
   skip "fuse" "/dev/fuse is missing"

@@ -31,7 +31,7 @@ static void owner_only(void)
 	struct stat st;
 	begin();
 	umask(0);
-	CHECK_EQ(unix_socket_listen(&listener, path, &err), 0);
+	CHECK_EQ(unix_socket_listen(&listener, path, NULL, &err), 0);
 	CHECK_EQ(stat(path, &st), 0);
 	CHECK_EQ(st.st_mode & 07777, 0600);
 	unix_socket_close(&listener);
@@ -44,8 +44,8 @@ static void served_is_kept(void)
 	struct unix_socket first = UNIX_SOCKET_NONE, second = UNIX_SOCKET_NONE;
 	struct ramet_error err = {0};
 	begin();
-	CHECK_EQ(unix_socket_listen(&first, path, &err), 0);
-	CHECK_EQ(unix_socket_listen(&second, path, &err), -EADDRINUSE);
+	CHECK_EQ(unix_socket_listen(&first, path, NULL, &err), 0);
+	CHECK_EQ(unix_socket_listen(&second, path, NULL, &err), -EADDRINUSE);
 	CHECK(strstr(err.message, "another program"));
 	CHECK_EQ(access(path, F_OK), 0);
 	unix_socket_close(&first);
@@ -57,9 +57,9 @@ static void stale_is_replaced(void)
 	struct unix_socket first = UNIX_SOCKET_NONE, second = UNIX_SOCKET_NONE;
 	struct ramet_error err = {0};
 	begin();
-	CHECK_EQ(unix_socket_listen(&first, path, &err), 0);
+	CHECK_EQ(unix_socket_listen(&first, path, NULL, &err), 0);
 	close(first.fd); /* as if killed */
-	CHECK_EQ(unix_socket_listen(&second, path, &err), 0);
+	CHECK_EQ(unix_socket_listen(&second, path, NULL, &err), 0);
 	free(first.path);
 	unix_socket_close(&second);
 	end();
@@ -70,9 +70,9 @@ static void name_of_another(void)
 	struct unix_socket first = UNIX_SOCKET_NONE, second = UNIX_SOCKET_NONE;
 	struct ramet_error err = {0};
 	begin();
-	CHECK_EQ(unix_socket_listen(&first, path, &err), 0);
+	CHECK_EQ(unix_socket_listen(&first, path, NULL, &err), 0);
 	unlink(path);
-	CHECK_EQ(unix_socket_listen(&second, path, &err), 0);
+	CHECK_EQ(unix_socket_listen(&second, path, NULL, &err), 0);
 	unix_socket_close(&first);
 	CHECK_EQ(access(path, F_OK), 0);
 	unix_socket_close(&second);
@@ -85,7 +85,7 @@ static void files_are_kept(void)
 	struct ramet_error err = {0};
 	begin();
 	close(open(path, O_CREAT | O_WRONLY, 0600));
-	CHECK_EQ(unix_socket_listen(&listener, path, &err), -EADDRINUSE);
+	CHECK_EQ(unix_socket_listen(&listener, path, NULL, &err), -EADDRINUSE);
 	CHECK(strstr(err.message, "no socket"));
 	CHECK_EQ(access(path, F_OK), 0);
 	end();
@@ -98,7 +98,7 @@ static void long_paths(void)
 	char name[200];
 	memset(name, 'x', sizeof name - 1);
 	name[sizeof name - 1] = 0;
-	CHECK_EQ(unix_socket_listen(&listener, name, &err), -ENAMETOOLONG);
+	CHECK_EQ(unix_socket_listen(&listener, name, NULL, &err), -ENAMETOOLONG);
 	CHECK(strstr(err.message, "107"));
 }
 
