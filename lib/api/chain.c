@@ -84,6 +84,8 @@ static int add_image(
 	if (item->fd < 0)
 		return error_errno(err, errno, "cannot open the image %s", path);
 	int r = find_row(store, item, err);
+	/* Who asks no store looks for himself, and gets what he could read anyway. */
+	item->believed = !store || item->image.made;
 	return r < 0 ? r : refuse_twice(chain, err);
 }
 
@@ -209,7 +211,7 @@ int chain_feed(struct chain *chain, struct ramet_error *err)
 	for (size_t i = 0; i < chain->count && r == 0; i++) {
 		struct chain_image *item = &chain->items[i];
 		if (item->lazy && !item->feed)
-			r = lazy_feed_open(item->fd, item->path, &item->feed, err);
+			r = lazy_feed_open(item->fd, item->path, item->believed, &item->feed, err);
 	}
 	return r;
 }

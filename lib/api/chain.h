@@ -15,6 +15,7 @@ struct chain {
 		const struct image_format *format;
 		struct store_image image; /* its row; id is 0 without a store */
 		bool lazy;                /* fd is a lazy file, of an image of that format */
+		bool believed;            /* the folders that it names may be read */
 		struct lazy_feed *feed;   /* of a lazy one, from chain_feed() on */
 	} * items;                        /* the base first */
 	size_t count, capacity;

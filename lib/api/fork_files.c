@@ -63,7 +63,7 @@ static int ask_host(
 }
 
 static int open_image(struct fork_files *files, const char *what, const char *path,
-	const char *format, struct ramet_error *err)
+	const char *format, bool made, struct ramet_error *err)
 {
 	if (files->image_count == STACK_IMAGES_MAX)
 		return error_set(err, E2BIG, "the fork stands on too many images");
@@ -83,7 +83,7 @@ static int open_image(struct fork_files *files, const char *what, const char *pa
 	if (!lazy_probe(image->fd))
 		return 0;
 	struct lazy_feed **feed = &files->feeds[files->image_count - 1];
-	int r = lazy_feed_open(image->fd, image->name, feed, err);
+	int r = lazy_feed_open(image->fd, image->name, made, feed, err);
 	image->feed = *feed;
 	return r;
 }
@@ -91,12 +91,12 @@ static int open_image(struct fork_files *files, const char *what, const char *pa
 static int open_images(
 	const struct store_fork *fork, struct fork_files *files, struct ramet_error *err)
 {
-	int r = open_image(
-		files, "base", fork->base_plain ? fork->base_plain : fork->base, fork->format, err);
+	int r = open_image(files, "base", fork->base_plain ? fork->base_plain : fork->base,
+		fork->format, fork->base_made, err);
 	for (size_t i = 0; i < fork->layers.count && r == 0; i++) {
 		const struct store_layer *layer = &fork->layers.items[i];
 		r = open_image(files, "layer", layer->plain ? layer->plain : layer->path,
-			layer->format, err);
+			layer->format, layer->made, err);
 	}
 	return r;
 }

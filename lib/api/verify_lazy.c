@@ -120,7 +120,7 @@ int verify_lazy(const struct verify_lazy *verify, const struct image_format **fo
 	struct lazy_feed *feed = NULL;
 	struct ramet_error why = {0};
 	*format = NULL;
-	int r = lazy_feed_open(verify->fd, verify->path, &feed, &why);
+	int r = lazy_feed_open(verify->fd, verify->path, false, &feed, &why);
 	if (r == -EUCLEAN) {
 		verify->finding(verify->ctx, why.message);
 		return 0;

@@ -31,6 +31,7 @@ struct answer {
 struct lazy_feed {
 	struct lazy *lazy;
 	const char *path;
+	bool believed;
 	int fd, metadata;
 	int *roots;
 	int here, there; /* the socket's ends */
@@ -88,6 +89,11 @@ static int select_file(struct lazy_feed *feed, uint32_t index, struct ramet_erro
 static int read_content(struct lazy_feed *feed, const struct lazy_extent *extent, uint64_t within,
 	size_t length, char *buffer, struct ramet_error *err)
 {
+	if (!feed->believed)
+		return error_set(err, EPERM,
+			"%s was not written by this store, so the folders that it names are not read; "
+			"build it here anew",
+			feed->path);
 	int r = select_file(feed, extent->file, err);
 	if (r < 0)
 		return r;
@@ -228,13 +234,15 @@ static int start(struct lazy_feed *feed, struct ramet_error *err)
 	return 0;
 }
 
-int lazy_feed_open(int fd, const char *path, struct lazy_feed **out, struct ramet_error *err)
+int lazy_feed_open(
+	int fd, const char *path, bool believed, struct lazy_feed **out, struct ramet_error *err)
 {
 	struct lazy_feed *feed = calloc(1, sizeof *feed);
 	if (!feed)
 		return error_memory(err);
 	feed->fd = fd;
 	feed->path = path;
+	feed->believed = believed;
 	feed->metadata = feed->here = feed->there = feed->file = -1;
 	int r = lazy_open(fd, path, &feed->lazy, err);
 	if (r == 0 && lazy_roots_open(feed->lazy, &feed->roots) < 0)

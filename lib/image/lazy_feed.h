@@ -11,8 +11,10 @@
 
 struct lazy_feed;
 
-/* path is for messages, and borrowed; fd too. Errors: those of lazy_open. */
-int lazy_feed_open(int fd, const char *path, struct lazy_feed **feed, struct ramet_error *err);
+/* path is for messages, and borrowed; fd too. believed: the folders that the lazy file names may be
+ * read; otherwise only its tree can be, and content is -EPERM. Errors: those of lazy_open. */
+int lazy_feed_open(
+	int fd, const char *path, bool believed, struct lazy_feed **feed, struct ramet_error *err);
 /* When the child is at its end. NULL is fine. */
 void lazy_feed_close(struct lazy_feed *feed);
 

@@ -101,6 +101,8 @@ cp base.lazy stranger.lazy
 "$RAMET" fork stranger.lazy foreign --size 64M > /dev/null
 refused "a lazy file that this store did not write names no folders" 1 "not written by this store.*--source $scratch/tree" \
   "$RAMET" attach foreign --via nbd
+refused "nor does what they hold get into an image" 1 "not written by this store" "$RAMET" build stranger.lazy out.squashfs
+check "its tree can be looked at" sh -c "'$RAMET' ls stranger.lazy:/ | grep -q ."
 check "unless they are named again" sh -c "'$RAMET' attach foreign --via nbd --source '$scratch/tree' && '$RAMET' detach foreign"
 "$RAMET" rm foreign
 RAMET_ROOT=$scratch/store
