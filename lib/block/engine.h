@@ -37,6 +37,7 @@ struct block_request {
 	const struct iovec *vector; /* where the bytes go to or come from */
 	unsigned vector_count;
 	bool ahead;   /* BLOCK_READ for nobody (prefetch.h) */
+	bool batched; /* many come at once: see quick.c */
 	bool durable; /* BLOCK_WRITE, BLOCK_DISCARD: as if a flush came right after (FUA) */
 	/* result: 0 or a negative errno. May submit more, also this request again. */
 	void (*done)(struct block_request *request, int result);

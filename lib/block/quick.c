@@ -10,8 +10,10 @@
 
 enum { MISSES = 4, PAUSE = 64 };
 
-/* More than that at once would keep others waiting. */
-#define QUICK_BYTES ((uint64_t)1 << 20)
+/* More than that at once would keep others waiting; of requests that come many at a time the ring takes
+ * large ones with less effort. */
+#define QUICK_BYTES   ((uint64_t)1 << 20)
+#define QUICK_BATCHED ((uint64_t)32 << 10)
 
 static void miss(struct engine *engine)
 {
@@ -25,7 +27,7 @@ uint64_t quick_read(struct engine *engine, const struct block_request *request,
 	const struct block_extent *extent)
 {
 	struct iovec pieces[SMALL_VECTOR];
-	if (!engine->quick || extent->length > QUICK_BYTES)
+	if (!engine->quick || extent->length > (request->batched ? QUICK_BATCHED : QUICK_BYTES))
 		return 0;
 	if (engine->pause) {
 		engine->pause--;

@@ -319,6 +319,7 @@ const char *vhost_block_begin(struct vhost_queue *queue, uint16_t head, struct v
 	request->written = 0;
 	request->state = take_state(chain);
 	request->block.durable = false;
+	request->block.batched = true;
 	queue->under_way++;
 	queue->session->under_way++;
 	int state = begin(request, chain);

@@ -17,7 +17,7 @@
 #include "export/vhost_user_inside.h"
 
 enum {
-	SPIN_NANOSECONDS = 32000,
+	SPIN_NANOSECONDS = 64000,
 	QUICK_LEAST = 4,
 	QUICK_MOST = 4096,
 	FORGIVEN = 256,
@@ -162,14 +162,15 @@ static bool spin(struct vhost_session *session)
 /*
  * A guest that waits for each request adds the next one microseconds after the last was done: sleeping
  * and being woken takes longer than that, and a kick is an exit of the guest. So it is waited for, for
- * at most SPIN_NANOSECONDS, once it has come back as soon several times in a row. Each time that it does
+ * at most SPIN_NANOSECONDS, once it has come back soon several times in a row (within twice that, for
+ * our own waking up is in what was measured). Each time that it does
  * not, twice as many are needed: where processors are scarce waiting keeps others from them, the guest
  * too, and so it becomes rare.
  */
 static void judge_spinning(struct vhost_session *session)
 {
 	if (session->idle_since) {
-		bool quick = now() - session->idle_since < SPIN_NANOSECONDS;
+		bool quick = now() - session->idle_since < 2 * SPIN_NANOSECONDS;
 		session->quick = quick ? session->quick + 1 : 0;
 		session->spins = session->may_spin && session->quick >= session->quick_needed;
 	}
