@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/attach_drives.h"
 #include "base/cleanup.h"
 #include "store/images.h"
 
@@ -84,10 +85,14 @@ void fork_lazy_end(struct fork_lazy *lazy)
 static bool remove_unused(struct ramet_store *store, int folder, const char *name)
 {
 	_cleanup_text_ struct text path = {0};
+	_cleanup_text_ struct text record = {0};
+	int64_t image = 0;
 	text_format(&path, "%s/lazy/%s", store->root, name);
 	struct ramet_error ignored;
-	if (path.failed || store_image_forget(store, path.data, &ignored) < 0)
+	if (path.failed || store_image_forget(store, path.data, &image, &ignored) < 0)
 		return false;
+	if (record_path(store, image, &record) == 0)
+		unlink(record.data);
 	return unlinkat(folder, name, 0) == 0;
 }
 

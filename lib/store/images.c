@@ -182,7 +182,8 @@ int store_image_set_materialized(
 	return r < 0 ? r : transaction_commit(&transaction, err);
 }
 
-int store_image_forget(struct ramet_store *store, const char *path, struct ramet_error *err)
+int store_image_forget(
+	struct ramet_store *store, const char *path, int64_t *id, struct ramet_error *err)
 {
 	_cleanup_transaction_ struct transaction transaction;
 	int64_t used = 0;
@@ -192,6 +193,9 @@ int store_image_forget(struct ramet_store *store, const char *path, struct ramet
 			"SELECT count(*) FROM image WHERE path = ? AND " IN_USE, "s", path);
 	if (r == 0 && used)
 		r = error_set(err, EBUSY, "something stands on the image %s", path);
+	if (r == 0)
+		r = catalogue_number(store, id, err,
+			"SELECT coalesce(max(id), 0) FROM image WHERE path = ?", "s", path);
 	if (r == 0)
 		r = catalogue_run(store, err, "DELETE FROM image WHERE path = ?", "s", path);
 	return r < 0 ? r : transaction_commit(&transaction, err);

@@ -52,8 +52,9 @@ int store_chain_facts(struct ramet_store *store, const int64_t *images, size_t c
 	char **read_only_paths, char **process, struct ramet_error *err);
 
 /* Forget all that was ever at path, unless a fork, a layer or a lazy image stands on some of it: -EBUSY,
- * and everything stays. */
-int store_image_forget(struct ramet_store *store, const char *path, struct ramet_error *err);
+ * and everything stays. *id: the row of what was there last; 0: nothing. */
+int store_image_forget(
+	struct ramet_store *store, const char *path, int64_t *id, struct ramet_error *err);
 
 /* The names of the forks that stand on it, as base or layer. */
 struct store_names {

@@ -33,7 +33,7 @@ change=$(printf '%s\n' 'M /etc/motd' 'A /etc/new' 'D /etc/gone' 'A /srv' 'A /srv
 
 # A folder, as it is.
 "$RAMET" fork "$tree" vm --size 64M > /dev/null || bail_out "a folder cannot be forked"
-check "a guest boots from a folder" run 7 vm -- sh -c \
+check "a guest boots from a folder" run 7 vm --record -- sh -c \
   'busybox md5sum /data/content; scene look write; exit 7'
 check "it reads what is in the folder" said out "$sum"
 check "and sees it as it is" facts out "motd welcome" "gone is-there"
@@ -41,6 +41,9 @@ check "diff tells exactly what it did" differs_by vm "$change"
 check "the folder is as it was" sh -c '[ "$(cat "$1/etc/motd")" = welcome ] && [ -e "$1/etc/gone" ] && [ ! -e "$1/etc/new" ]' sh "$tree"
 check "a second boot finds what the first one left" run 0 vm -- scene look
 check "as it was left" facts out "motd changed" "gone is-gone" "deep d"
+figure() { "$RAMET" show vm --json | sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" | head -n 1; }
+check "what the first boot recorded is read ahead for the second" [ "$(figure bytes_ahead)" -gt 0 ]
+check "and much of what it asks for is there" [ "$(($(figure bytes_hit) * 2))" -gt "$(figure bytes_asked)" ]
 
 for format in erofs ext4; do
   "$RAMET" build --lazy --format "$format" "$tree" "$scratch/$format.lazy" > /dev/null &&
@@ -96,4 +99,6 @@ check "where the guest cannot go on it is ended, and that is said" says_so
 check "the fork boots again, mapped as memory" run 0 vm --via pmem -- sh -c 'scene look; busybox md5sum /data/content'
 check "with what had been there" facts out "motd changed"
 check "and reads what is in the folder" said out "$sum"
+check "a record is there as long as the base" [ -n "$(ls "$RAMET_ROOT/records")" ]
+check "and goes with the last fork on it" sh -c '"$1" rm vm && [ -z "$(ls "$2/records")" ]' sh "$RAMET" "$RAMET_ROOT"
 finish
