@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,6 +38,7 @@ struct lazy_feed {
 	int here, there; /* the socket's ends */
 	pthread_t thread;
 	bool started;
+	sem_t listens; /* the thread has begun */
 	/* The thread's. */
 	int file;
 	uint32_t index; /* of file */
@@ -178,6 +180,7 @@ static void *feed_run(void *ctx)
 {
 	struct lazy_feed *feed = ctx;
 	struct question question;
+	sem_post(&feed->listens);
 	while (read_full(feed->here, &question, sizeof question) == (ssize_t)sizeof question &&
 		answer(feed, &question))
 		;
@@ -231,6 +234,10 @@ static int start(struct lazy_feed *feed, struct ramet_error *err)
 	if (code)
 		return error_errno(err, code, "cannot start a thread");
 	feed->started = true;
+	/* The child is forked next. A thread that is being made may hold locks of the allocator (the
+	 * sanitizers' does), which would stay locked in the child for ever; one that listens holds none. */
+	while (sem_wait(&feed->listens) < 0 && errno == EINTR)
+		;
 	return 0;
 }
 
@@ -244,6 +251,7 @@ int lazy_feed_open(
 	feed->path = path;
 	feed->believed = believed;
 	feed->metadata = feed->here = feed->there = feed->file = -1;
+	sem_init(&feed->listens, 0, 0);
 	int r = lazy_open(fd, path, &feed->lazy, err);
 	if (r == 0 && lazy_roots_open(feed->lazy, &feed->roots) < 0)
 		r = error_memory(err);
@@ -274,6 +282,7 @@ void lazy_feed_close(struct lazy_feed *feed)
 	if (feed->lazy)
 		lazy_roots_close(feed->lazy, feed->roots);
 	lazy_close(feed->lazy);
+	sem_destroy(&feed->listens);
 	free(feed);
 }
 
