@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ramet-server CONFIG ANSWER: serves the drives of one fork by one export, in a process of its own, so
- * that whatever goes wrong in it is one VM's. ramet starts it; CONFIG and ANSWER are fds (see
+ * ramet-server ANSWER CONFIG: serves the drives of one fork by one export, in a process of its own, so
+ * that whatever goes wrong in it is one VM's. ramet starts it; ANSWER and CONFIG are fds (see
  * export/server.h).
  *
  * Everything is opened first, clients cannot come before; then the server shuts itself in, says that it
@@ -9,22 +9,20 @@
  *
  * Ending takes a bounded time: a source that does not answer any more must not keep a fork attached.
  */
-#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "server/inside.h"
+#include "server/leave.h"
 
 /* For what was written to be on its disk, and for reads under way. */
-enum { END_SECONDS = 5, READS_SECONDS = 1, CONFIG_MOST = 16 << 20, FD_MOST = 4096 };
+enum { END_SECONDS = 5, READS_SECONDS = 1, CONFIG_MOST = 16 << 20 };
 
 static void stop(struct loop_fd *self, short revents)
 {
@@ -38,9 +36,18 @@ static void orphaned(struct loop_fd *self, short revents)
 	loop_stop(server->loop, 0);
 }
 
-static bool is_ours(const struct server_config *config, int fd)
+/* What is kept of the files that were open. */
+struct kept {
+	const struct server_config *config;
+	int answer;
+};
+
+static bool is_kept(const void *ctx, int fd)
 {
-	bool ours = fd == config->log || fd == config->stats || fd == config->life;
+	const struct kept *kept = ctx;
+	const struct server_config *config = kept->config;
+	bool ours = fd == kept->answer || fd == config->log || fd == config->stats ||
+		    fd == config->life;
 	for (size_t i = 0; i < config->locks.count; i++)
 		ours = ours || fd == config->locks.items[i];
 	for (size_t i = 0; i < config->devices.count; i++) {
@@ -50,41 +57,6 @@ static bool is_ours(const struct server_config *config, int fd)
 			ours = ours || fd == device->roots.items[root];
 	}
 	return ours;
-}
-
-/* What whoever started us had open, and did not mean for us. */
-static void close_others(const struct server_config *config, int answer)
-{
-	struct rlimit limit = {0};
-	getrlimit(RLIMIT_NOFILE, &limit);
-	int last = STDERR_FILENO;
-	for (int fd = last + 1; (rlim_t)fd < MIN(limit.rlim_cur, FD_MOST); fd++)
-		if (fd == answer || is_ours(config, fd)) {
-			if (fd > last + 1)
-				close_range((unsigned)last + 1, (unsigned)fd - 1, 0);
-			last = fd;
-		}
-	close_range((unsigned)last + 1, ~0u, 0);
-}
-
-/* Nothing of whoever started it: not its terminal, not its folder, not its signals. */
-static int leave(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
-		return -errno;
-#if !defined(__SANITIZE_ADDRESS__)
-	if (dup2(null, STDERR_FILENO) < 0)
-		return -errno;
-#endif
-	if (null > STDERR_FILENO)
-		close(null);
-	setsid(); /* fails where it is the first of its session already */
-	if (chdir("/") < 0)
-		return -errno;
-	umask(077);
-	signal(SIGPIPE, SIG_IGN);
-	return 0;
 }
 
 static int watch(struct server *server, struct ramet_error *err)
@@ -256,23 +228,22 @@ int main(int argc, char **argv)
 {
 	static struct server server = {.config = SERVER_CONFIG_NONE};
 	uint64_t config, answer_fd;
-	if (argc != 3 || text_parse_uint(argv[1], INT32_MAX, &config) < 0 ||
-		text_parse_uint(argv[2], INT32_MAX, &answer_fd) < 0) {
+	if (argc != 3 || text_parse_uint(argv[1], INT32_MAX, &answer_fd) < 0 ||
+		text_parse_uint(argv[2], INT32_MAX, &config) < 0) {
 		fprintf(stderr,
 			"ramet-server: 'ramet attach' and 'ramet run' start this program.\n");
 		return 2;
 	}
-	/* The server is nobody's child; whoever started it waits for this process, and reads on. */
-	pid_t pid = fork();
-	if (pid > 0)
-		_exit(EXIT_SUCCESS);
+	int r = leave_parent();
 	mallopt(M_ARENA_MAX, 1);
 	struct ramet_error err = {0};
-	int r = pid < 0 ? -errno : read_config((int)config, &server.config);
 	if (r == 0)
-		close_others(&server.config, (int)answer_fd);
-	if (r == 0)
-		r = leave();
+		r = read_config((int)config, &server.config);
+	const struct kept kept = {&server.config, (int)answer_fd};
+	if (r == 0) {
+		leave_files(is_kept, &kept);
+		r = leave_terminal();
+	}
 	if (r < 0)
 		return refuse((int)answer_fd, r, &err);
 	log_open(&server.log, (int)server.config.log);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/document.h"
 #include "base/fd.h"
+#include "base/file_lock.h"
 #include "base/folder.h"
 #include "export/fuse.h"
 #include "export/nbd_device.h"
@@ -66,19 +67,13 @@ int attachment_folder(struct ramet_store *store, const char *name, struct ramet_
 		      : fd;
 }
 
-static struct flock whole_file(void)
-{
-	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
-}
-
 int attachment_lock(int folder, const char *name, struct ramet_error *err)
 {
 	_cleanup_close_ int fd = openat(
 		folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	struct flock range = whole_file();
 	if (fd < 0)
 		return error_errno(err, errno, "cannot open the lock of fork %s's server", name);
-	if (fcntl(fd, F_OFD_SETLK, &range) < 0)
+	if (file_lock(fd) < 0)
 		return error_set(err, EBUSY,
 			"fork %s has a server that is still ending; try again in a moment", name);
 	return TAKE_FD(fd);
@@ -87,8 +82,7 @@ int attachment_lock(int folder, const char *name, struct ramet_error *err)
 static bool is_locked(int folder)
 {
 	_cleanup_close_ int fd = openat(folder, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	struct flock range = whole_file();
-	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+	return fd >= 0 && file_is_locked(fd);
 }
 
 static json_t *device_write(const struct attachment_device *device)

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A fork's lock: ROOT/forks/NAME/lock, locked as a whole with an open file description lock
- * (fcntl(2), F_OFD_SETLK). Like flock it belongs to the open file and so passes to children; other
- * than with flock, F_OFD_GETLK asks who has it without taking it for a moment, so that a listing
- * can never make a `run` fail.
+ * A fork's lock: ROOT/forks/NAME/lock (base/file_lock.h). It passes to children, and a listing, which
+ * only asks who has it, can never make a `run` fail.
  *
  * The file names the holders' pids, one a line. It is only read while the lock is held, so what a
  * killed holder left in it harms nobody.
@@ -20,15 +18,11 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/file_lock.h"
 #include "store/batch.h"
 #include "store/catalogue.h"
 
 enum { HOLDERS_MAX = 256 };
-
-static struct flock whole_file(void)
-{
-	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
-}
 
 static bool is_alive(pid_t pid)
 {
@@ -103,11 +97,10 @@ int store_fork_lock(struct ramet_store *store, const char *name, struct store_lo
 	_cleanup_close_ int fd = open_lock(store, name, err);
 	if (fd < 0)
 		return fd;
-	struct flock range = whole_file();
-	if (fcntl(fd, F_OFD_SETLK, &range) < 0)
-		return errno == EAGAIN || errno == EACCES
-			       ? refuse(store, name, fd, err)
-			       : error_errno(err, errno, "cannot lock fork %s", name);
+	r = file_lock(fd);
+	if (r < 0)
+		return r == -EBUSY ? refuse(store, name, fd, err)
+				   : error_errno(err, -r, "cannot lock fork %s", name);
 	r = store_fork_find(store, name, &after, err);
 	if (r < 0)
 		return r;
@@ -142,8 +135,5 @@ pid_t store_fork_holder(struct ramet_store *store, const char *name)
 	_cleanup_close_ int fd = folder < 0 ? -1
 					    : openat(folder, "lock",
 						      O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	struct flock range = whole_file();
-	if (fd < 0 || fcntl(fd, F_OFD_GETLK, &range) < 0 || range.l_type == F_UNLCK)
-		return 0;
-	return read_holder(fd);
+	return fd >= 0 && file_is_locked(fd) ? read_holder(fd) : 0;
 }
