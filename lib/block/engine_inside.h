@@ -47,7 +47,7 @@ struct move {
 	struct move *next;
 	/* Of extents with a group: */
 	struct requests joined; /* wait for what this one waits for */
-	uint64_t at;            /* in the request */
+	uint64_t at, length;    /* in the request: extent and vector shrink while it is read */
 	uint64_t since;         /* milliseconds */
 	bool late, given_up;    /* the device knows; the request is done, and not ours any more */
 	struct move *earlier, *later; /* under way */

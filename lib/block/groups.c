@@ -146,6 +146,7 @@ static int start(struct engine *engine, struct move *move, const struct block_ex
 	struct block_request *request = move->request;
 	move->extent = *extent;
 	move->at = request->mapped;
+	move->length = extent->length;
 	if (extent->kind == BLOCK_DATA) {
 		int r = set_memory(move, extent->length);
 		if (r < 0)
@@ -225,7 +226,7 @@ void group_end(struct engine *engine, struct work *work)
 	if (move->late && device->ops->stalled)
 		device->ops->stalled(device, &move->extent, true);
 	if (request && move->extent.kind == BLOCK_DATA && result == 0 && device->fail_stalled)
-		request_fill(request, move->at, move->allocated, move->small[0].iov_len);
+		request_fill(request, move->at, move->allocated, move->length);
 	bool waited = move->extent.kind == BLOCK_WAIT;
 	move_give(move);
 	if (request && waited) {

@@ -15,6 +15,8 @@
  * While it runs, extended attributes of the mount's root tell and change this, and never hang:
  *   getfattr --only-values -n user.bytes MOUNT      all bytes of content read (of a file: its own)
  *   setfattr -n user.hang -v '*.so' MOUNT           user.fail, user.delay-ms: the same; '' ends it
+ *   setfattr -n user.most -v 1000 MOUNT             a read of what is opened from now on gives no more
+ *                                                   bytes at a time, and passes by the kernel's cache
  */
 #define FUSE_USE_VERSION 312
 #include <dirent.h>
@@ -48,6 +50,7 @@ static struct {
 	pthread_mutex_t lock; /* of all below */
 	char hang[256], fail[256];
 	unsigned delay_ms;
+	size_t most; /* bytes; 0: as many as are asked for */
 	uint64_t bytes;
 	VECTOR(struct counted) files;
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -77,6 +80,14 @@ static const char *enter(const char *path)
 	while (!ending && matches(state.hang, path))
 		usleep(2000);
 	return path[1] ? path + 1 : ".";
+}
+
+static size_t most_bytes(void)
+{
+	pthread_mutex_lock(&state.lock);
+	size_t most = state.most;
+	pthread_mutex_unlock(&state.lock);
+	return most;
 }
 
 static void delay(void)
@@ -152,6 +163,7 @@ static int source_open(const char *path, struct fuse_file_info *info)
 	if (fd < 0)
 		return -errno;
 	info->fh = (uint64_t)fd;
+	info->direct_io = most_bytes() != 0;
 	return 0;
 }
 
@@ -168,6 +180,9 @@ static int source_read(
 	delay();
 	if (matches(state.fail, path))
 		return -EIO;
+	size_t most = most_bytes();
+	if (most)
+		size = MIN(size, most);
 	ssize_t n = pread((int)info->fh, buffer, size, offset);
 	if (n < 0)
 		return -errno;
@@ -235,6 +250,8 @@ static int source_setxattr(
 		memcpy(state.fail, text, sizeof text);
 	else if (strcmp(name, "user.delay-ms") == 0)
 		state.delay_ms = (unsigned)atoi(text);
+	else if (strcmp(name, "user.most") == 0)
+		state.most = strtoul(text, NULL, 10);
 	else
 		r = -EROFS;
 	pthread_mutex_unlock(&state.lock);

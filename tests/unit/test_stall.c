@@ -331,6 +331,28 @@ static void a_read_that_fails(void)
 	end(&world, SIGTERM);
 }
 
+static void reads_that_end_early(bool fail)
+{
+	struct world world;
+	if (!begin(&world, fail, false))
+		return;
+	tell("user.most", "1500");
+	for (unsigned i = 0; i < FILES; i++)
+		CHECK_EQ(read_index(&world, i), 0);
+	CHECK_EQ(world.note_count, 0);
+	end(&world, SIGTERM);
+}
+
+static void reads_that_end_early_go_on(void)
+{
+	reads_that_end_early(false);
+}
+
+static void reads_that_end_early_go_on_where_they_may_fail(void)
+{
+	reads_that_end_early(true);
+}
+
 static void a_server_that_died(void)
 {
 	struct world world;
@@ -413,6 +435,8 @@ TEST_MAIN({"files that hang when they are opened hold only those who ask for the
 	{"reading fails in time where it is to, and nobody's memory is written later",
 		reading_fails_in_time},
 	{"a read that fails is told with the file's name", a_read_that_fails},
+	{"a read that ends early goes on where it stopped", reads_that_end_early_go_on},
+	{"the same where what stalls fails", reads_that_end_early_go_on_where_they_may_fail},
 	{"a server that died gives errors for its files", a_server_that_died},
 	{"what was read ahead is not asked of the source again", reading_ahead_fills_the_cache},
 	{"a change behind a cache of attributes is seen", a_change_behind_the_cache})
