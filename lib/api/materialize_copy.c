@@ -115,9 +115,11 @@ static int check_file(
 {
 	const struct lazy_file *seen = &file->seen;
 	struct statx is;
-	if (statx(file->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &is) < 0)
+	if (statx(file->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC,
+		    STATX_BASIC_STATS | STATX_BTIME, &is) < 0)
 		return file_failed(copying, file, errno, "look at", err);
-	if (!S_ISREG(is.stx_mode) || is.stx_ino != seen->inode)
+	if (!S_ISREG(is.stx_mode) || is.stx_ino != seen->inode ||
+		!tree_same_birth(tree_birth(&is), seen->birth))
 		return stale(copying, file, "was replaced", err);
 	if (is.stx_nlink == 0)
 		return stale(copying, file, "vanished", err);

@@ -151,7 +151,8 @@ int source_open(int root, const char *path, int *out, bool *slow)
 
 static enum source_cause compare(const struct statx *is, const struct lazy_file *seen)
 {
-	if (!S_ISREG(is->stx_mode) || is->stx_ino != seen->inode)
+	if (!S_ISREG(is->stx_mode) || is->stx_ino != seen->inode ||
+		!tree_same_birth(tree_birth(is), seen->birth))
 		return SOURCE_REPLACED;
 	if (is->stx_nlink == 0)
 		return SOURCE_GONE;
@@ -164,7 +165,7 @@ enum source_cause source_compare(int fd, bool slow, const struct lazy_file *seen
 {
 	struct statx is;
 	int flags = AT_EMPTY_PATH | (slow ? AT_STATX_FORCE_SYNC : AT_STATX_SYNC_AS_STAT);
-	if (statx(fd, "", flags, STATX_BASIC_STATS, &is) < 0) {
+	if (statx(fd, "", flags, STATX_BASIC_STATS | STATX_BTIME, &is) < 0) {
 		*code = errno;
 		return source_cause_of(errno);
 	}

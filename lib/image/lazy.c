@@ -181,6 +181,7 @@ void lazy_file(const struct lazy *lazy, uint32_t index, struct lazy_file *file)
 		.inode = le64toh(disk->inode),
 		.mtime = (int64_t)le64toh((uint64_t)disk->mtime),
 		.mtime_nsec = le32toh(disk->mtime_nsec),
+		.birth = le32toh(disk->birth),
 	};
 }
 

@@ -84,6 +84,7 @@ struct lazy_file {
 	uint64_t size, inode;
 	int64_t mtime; /* as tree_time() has it */
 	uint32_t mtime_nsec;
+	uint32_t birth; /* as tree_birth() has it */
 };
 void lazy_file(const struct lazy *lazy, uint32_t index, struct lazy_file *file);
 /* Append its path below the root: relative, no ".." in it, and perhaps longer than PATH_MAX. -ENOMEM;

@@ -193,8 +193,7 @@ static int check_extents(const struct lazy *lazy, const char *path, struct ramet
 static bool check_file(const struct lazy *lazy, const struct lazy_disk_file *file)
 {
 	return le64toh(file->size) <= INT64_MAX && le32toh(file->mtime_nsec) < NSEC_PER_SEC &&
-	       le32toh(file->folder) < lazy->folder_count && is_name(lazy, file->name) &&
-	       !file->zero;
+	       le32toh(file->folder) < lazy->folder_count && is_name(lazy, file->name);
 }
 
 /* A folder comes after the one that it is in, so no way up can go in a circle. */

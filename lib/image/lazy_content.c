@@ -93,17 +93,17 @@ static int stale(const struct lazy *lazy, uint32_t index, const char *how, struc
 int lazy_content_check(const struct lazy *lazy, uint32_t index, int fd, struct ramet_error *err)
 {
 	struct lazy_file file;
-	struct stat st;
+	struct statx is;
 	lazy_file(lazy, index, &file);
-	if (fstat(fd, &st) < 0)
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &is) < 0)
 		return error_errno(err, errno, "cannot look at a source file");
-	if (!S_ISREG(st.st_mode) || st.st_ino != file.inode)
+	if (!S_ISREG(is.stx_mode) || is.stx_ino != file.inode ||
+		!tree_same_birth(tree_birth(&is), file.birth))
 		return stale(lazy, index, "was replaced", err);
-	if ((uint64_t)st.st_size != file.size)
+	if (is.stx_size != file.size)
 		return stale(lazy, index,
-			(uint64_t)st.st_size < file.size ? "became shorter" : "became longer", err);
-	if (tree_time(st.st_mtim.tv_sec) != file.mtime ||
-		st.st_mtim.tv_nsec != (long)file.mtime_nsec)
+			is.stx_size < file.size ? "became shorter" : "became longer", err);
+	if (tree_time(is.stx_mtime.tv_sec) != file.mtime || is.stx_mtime.tv_nsec != file.mtime_nsec)
 		return stale(lazy, index, "was written to", err);
 	return 0;
 }

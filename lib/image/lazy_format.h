@@ -62,7 +62,7 @@ struct lazy_disk_file {
 	uint32_t mtime_nsec;
 	uint32_t folder; /* that it is in */
 	uint32_t name;   /* offset in names */
-	uint32_t zero;
+	uint32_t birth;  /* tree_birth() */
 };
 
 struct lazy_disk_folder {

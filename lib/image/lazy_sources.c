@@ -220,6 +220,7 @@ static int add_file(struct lazy_sources *sources, struct tree_node *node,
 		.mtime = (int64_t)htole64((uint64_t)content->mtime),
 		.mtime_nsec = htole32(content->mtime_nsec),
 		.folder = htole32(last->index),
+		.birth = htole32(content->birth),
 	};
 	r = add_name(sources, content->flags & TREE_ORIGIN ? origin->name : content->name,
 		&file.name, err);

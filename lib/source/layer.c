@@ -218,6 +218,7 @@ static int add_link(struct layers *layers, const struct layer_entry *entry, cons
 	node->gid = target->gid;
 	node->mtime = target->mtime;
 	node->mtime_nsec = target->mtime_nsec;
+	node->birth = target->birth;
 	node->xattrs = target->xattrs;
 	node->target = target->target;
 	node->size = target->size;

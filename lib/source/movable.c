@@ -94,6 +94,7 @@ const struct tree_node *tree_host_file(struct tree *tree, const struct tree_node
 	file->mode = node->mode;
 	file->mtime = node->mtime;
 	file->mtime_nsec = node->mtime_nsec;
+	file->birth = node->birth;
 	file->device = node->device;
 	file->origin = node->origin;
 	file->flags = node->flags;

@@ -38,7 +38,7 @@ enum tree_flag {
 };
 
 /*
- * 85 bytes and the name, which stands behind them: a tree of a million entries is to fit in a small
+ * 89 bytes and the name, which stands behind them: a tree of a million entries is to fit in a small
  * machine. So what is never needed together shares room, and some fields have odd widths (their
  * address cannot be taken). Made by tree_node_new, never on its own.
  */
@@ -67,6 +67,7 @@ struct tree_node {
 	uint64_t origin : 12; /* index into tree->origins */
 	uint64_t device : 12; /* index into tree->devices */
 	uint32_t mtime_nsec;
+	uint32_t birth; /* regular file of the host: tree_birth() */
 	uint32_t uid, gid;
 	uint32_t
 		nlink; /* names in this tree; set by tree_finish. Directories: 2 + subdirectories */
@@ -134,6 +135,21 @@ static inline int64_t tree_time(int64_t seconds)
 {
 	const int64_t most = ((int64_t)1 << 39) - 1;
 	return seconds > most ? most : seconds < -most ? -most : seconds;
+}
+
+/* When a file was made, as a number that is 0 where its filesystem does not tell. A file that is made in
+ * another's place may get its inode's number, and its size and time from an archive, but not this. */
+static inline uint32_t tree_birth(const struct statx *is)
+{
+	uint64_t time = (uint64_t)is->stx_btime.tv_sec * 1000000000 + is->stx_btime.tv_nsec;
+	uint32_t birth = (uint32_t)(time * 0x9e3779b97f4a7c15 >> 32);
+	return is->stx_mask & STATX_BTIME ? birth + !birth : 0;
+}
+
+/* Whether two of them may be the same file's. */
+static inline bool tree_same_birth(uint32_t one, uint32_t other)
+{
+	return one == other || !one || !other;
 }
 
 /* The entry called name in directory, or NULL. */

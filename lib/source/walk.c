@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "source/source.h"
@@ -87,7 +88,30 @@ static int read_target(
 	return node->target ? 0 : error_memory(err);
 }
 
-static int take_stat(struct tree *tree, struct tree_node *node, const struct stat *st)
+/* As fstatat(2), and when the file was made. */
+static int look_at(int dirfd, const char *name, int flags, struct stat *st, uint32_t *birth)
+{
+	struct statx is;
+	if (statx(dirfd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &is) < 0)
+		return -1;
+	*birth = tree_birth(&is);
+	*st = (struct stat){
+		.st_dev = makedev(is.stx_dev_major, is.stx_dev_minor),
+		.st_ino = is.stx_ino,
+		.st_nlink = is.stx_nlink,
+		.st_mode = is.stx_mode,
+		.st_uid = is.stx_uid,
+		.st_gid = is.stx_gid,
+		.st_rdev = makedev(is.stx_rdev_major, is.stx_rdev_minor),
+		.st_size = (off_t)is.stx_size,
+		.st_blocks = (blkcnt_t)is.stx_blocks,
+		.st_mtim = {is.stx_mtime.tv_sec, is.stx_mtime.tv_nsec},
+	};
+	return 0;
+}
+
+static int take_stat(
+	struct tree *tree, struct tree_node *node, const struct stat *st, uint32_t birth)
 {
 	int device = tree_device_index(tree, st->st_dev);
 	if (device < 0)
@@ -103,6 +127,7 @@ static int take_stat(struct tree *tree, struct tree_node *node, const struct sta
 		node->flags |= TREE_LINKED;
 	if (S_ISREG(st->st_mode)) {
 		node->size = (uint64_t)st->st_size;
+		node->birth = birth;
 		if ((uint64_t)st->st_blocks < (node->size + 511) / 512)
 			node->flags |= TREE_SPARSE;
 	} else if (S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode)) {
@@ -130,10 +155,11 @@ static int take_entry(struct walk *walk, struct tree_node *directory, int dirfd,
 	struct tree_node *node, struct ramet_error *err)
 {
 	struct stat st;
-	if (fstatat(dirfd, node->name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
+	uint32_t birth;
+	if (look_at(dirfd, node->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, &st, &birth) < 0)
 		return errno == ENOENT ? tree_node_stale(walk->tree, node, "vanished", err)
 				       : tree_node_error(walk->tree, node, errno, "look at", err);
-	int r = take_stat(walk->tree, node, &st);
+	int r = take_stat(walk->tree, node, &st, birth);
 	if (r < 0)
 		return tree_node_error(walk->tree, node, -r, "take in", err);
 	if (S_ISDIR(st.st_mode))
@@ -204,14 +230,14 @@ static int walk_below(struct tree *tree, struct tree_node *top,
 }
 
 /* Open path itself: an O_PATH fd, so that a fifo or a device is not disturbed by a look at it. */
-static int open_origin(
-	struct tree *tree, const char *path, struct stat *st, struct ramet_error *err)
+static int open_origin(struct tree *tree, const char *path, struct stat *st, uint32_t *birth,
+	struct ramet_error *err)
 {
 	struct tree_origin *origin;
 	int r = tree_origin_new(tree, path, &origin, err);
 	if (r < 0)
 		return r;
-	if (stat(path, st) < 0)
+	if (look_at(AT_FDCWD, path, 0, st, birth) < 0)
 		return error_errno(err, errno, "cannot open %s", path);
 	if (S_ISDIR(st->st_mode)) {
 		origin->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -236,7 +262,8 @@ int source_take(struct tree *tree, const char *path, const char *name, bool allo
 	const struct source_options *options, struct tree_node **top, struct ramet_error *err)
 {
 	struct stat st;
-	int r = open_origin(tree, path, &st, err);
+	uint32_t birth;
+	int r = open_origin(tree, path, &st, &birth, err);
 	if (r < 0)
 		return r;
 	if (!S_ISDIR(st.st_mode) && !(allow_file && S_ISREG(st.st_mode)))
@@ -247,7 +274,7 @@ int source_take(struct tree *tree, const char *path, const char *name, bool allo
 		return error_memory(err);
 	node->origin = (uint16_t)(tree->origins.count - 1);
 	node->flags = TREE_ORIGIN;
-	r = take_stat(tree, node, &st);
+	r = take_stat(tree, node, &st, birth);
 	if (r < 0)
 		return error_errno(err, -r, "cannot take in %s", path);
 	const struct tree_origin *origin = &tree->origins.items[node->origin];

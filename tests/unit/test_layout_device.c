@@ -242,6 +242,46 @@ static void changes_by_threads(void)
 	changes_give_errors(true, (struct engine_options){.no_ring = true, .no_quick = true});
 }
 
+/* As tar does it: what was there is removed, and what is made may get the inode's number. Answers
+ * whether it did. */
+static bool make_anew(const char *name)
+{
+	struct stat before, after;
+	CHECK(stat(name, &before) == 0 && unlink(name) == 0);
+	int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	CHECK(fd >= 0 && ftruncate(fd, before.st_size) == 0 && fstat(fd, &after) == 0);
+	close(fd);
+	set_time(name, &before);
+	return after.st_ino == before.st_ino;
+}
+
+static bool birth_is_told(const char *name)
+{
+	struct statx is;
+	return statx(AT_FDCWD, name, 0, STATX_BTIME, &is) == 0 && tree_birth(&is);
+}
+
+static void made_anew_is_another(void)
+{
+	struct world world;
+	char name[128];
+	unsigned same = 0;
+	seed();
+	world_files(&world, FILES, 20000);
+	if (!birth_is_told(full_name(&world, 0, name)))
+		tap_skipped = "the filesystem of /tmp does not tell when a file was made";
+	world_describe(&world);
+	REQUIRE(!tap_failed);
+	world_serve(&world, (struct block_layout_options){0}, (struct engine_options){0});
+	for (unsigned i = 10; i < 30; i++)
+		same += make_anew(full_name(&world, i, name));
+	printf("# %u of 20 have the inode's number of the old one\n", same);
+	for (unsigned i = 0; i < FILES && !tap_skipped; i++)
+		CHECK_EQ(read_index(&world, i), i >= 10 && i < 30 ? -EIO : 0);
+	world_end_serving(&world);
+	world_end(&world);
+}
+
 static void put_back_is_right_again(void)
 {
 	struct world world;
@@ -338,6 +378,8 @@ TEST_MAIN({"reads are what the sources hold", many_files_by_ring},
 		changes_before_they_are_opened},
 	{"files that change while they are open do too", changes_while_they_are_open},
 	{"files that change while they are open do too, by threads", changes_by_threads},
+	{"a file made anew is another, though it may have the number, size and time of the old one",
+		made_anew_is_another},
 	{"a file that is put back as it was is right again", put_back_is_right_again},
 	{"no symlink is followed, and a root that is gone is an error", folders_that_moved},
 	{"bytes that changed are never answered", never_wrong_bytes})
