@@ -227,7 +227,6 @@ static const struct refusal {
 	{"lazy", "extents-beyond", EUCLEAN,
 		"it is truncated: it has 36864 bytes, and should have 1099511631872"},
 	{"lazy", "extents-sum", EUCLEAN, "the checksum of its table of extents is wrong"},
-	{"lazy", "file-flags", EUCLEAN, "its file 0 makes no sense"},
 	{"lazy", "file-folder", EUCLEAN, "its file 0 makes no sense"},
 	{"lazy", "file-name-beyond", EUCLEAN, "its file 0 makes no sense"},
 	{"lazy", "file-name-dot", EUCLEAN, "its file 0 makes no sense"},
