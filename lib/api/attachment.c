@@ -16,6 +16,7 @@
 #include "base/folder.h"
 #include "export/fuse.h"
 #include "export/nbd_device.h"
+#include "export/server.h"
 #include "export/ublk.h"
 
 enum { RECORD_MOST = 4 << 20, END_MS = 8000, KILL_MS = 3000, STEP_MS = 20 };
@@ -283,12 +284,45 @@ int attachment_sweep(struct ramet_store *store, const char *name, struct ramet_e
 	return attachment_clear(store, name, err);
 }
 
-/* Until the server has let go of its lock. */
-static bool await_end(struct ramet_store *store, const char *name, int milliseconds)
+bool attachment_is_unwanted(int folder)
+{
+	return faccessat(folder, "unwanted", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int attachment_unwant(struct ramet_store *store, const char *name, struct ramet_error *err)
+{
+	_cleanup_close_ int folder = attachment_folder(store, name, err);
+	if (folder < 0)
+		return folder;
+	_cleanup_close_ int fd = openat(
+		folder, "unwanted", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? error_errno(err, errno,
+				"cannot tell the run of fork %s that its server is to end", name)
+		      : 0;
+}
+
+/* Whether a process is a server: its number may have become another's. */
+static bool is_server(pid_t pid)
+{
+	char path[32];
+	_cleanup_free_ char *name = NULL;
+	snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+	return read_file(AT_FDCWD, path, 4096, &name, NULL) < 0 ||
+	       strcmp(name, SERVER_PROGRAM "\n") == 0;
+}
+
+static bool is_over(int pidfd)
+{
+	struct pollfd process = {.fd = pidfd, .events = POLLIN};
+	return poll(&process, 1, 0) > 0;
+}
+
+/* Until the server has let go of its lock, or is gone: a run has the lock, too. */
+static bool await_end(struct ramet_store *store, const char *name, int pidfd, int milliseconds)
 {
 	for (int waited = 0;; waited += STEP_MS) {
 		_cleanup_close_ int folder = open_folder(store, name);
-		if (folder < 0 || !is_locked(folder))
+		if (folder < 0 || !is_locked(folder) || is_over(pidfd))
 			return true;
 		if (waited >= milliseconds)
 			return false;
@@ -300,16 +334,16 @@ int attachment_end(struct ramet_store *store, const char *name, const struct att
 	struct ramet_error *err)
 {
 	_cleanup_close_ int pidfd = pidfd_open(attachment->pid, 0);
-	/* It has the lock still, so this is it, and not another process under its number. */
-	if (pidfd < 0 || await_end(store, name, 0))
+	/* What is signalled is whoever had the number when the pidfd was opened. */
+	if (pidfd < 0 || !is_server(attachment->pid) || await_end(store, name, pidfd, 0))
 		return 0;
 	if (pidfd_send_signal(pidfd, SIGTERM, NULL, 0) < 0 && errno == EPERM)
 		return error_errno(err, EPERM, "cannot end the server of fork %s, process %d", name,
 			(int)attachment->pid);
-	if (await_end(store, name, END_MS))
+	if (await_end(store, name, pidfd, END_MS))
 		return 0;
 	pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
-	if (await_end(store, name, KILL_MS))
+	if (await_end(store, name, pidfd, KILL_MS))
 		return 0;
 	return error_set(err, ETIMEDOUT,
 		"the server of fork %s, process %d, does not end: a source that it reads hangs in the "

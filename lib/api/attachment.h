@@ -4,6 +4,7 @@
  *
  *   ROOT/forks/NAME/export/lock        held (as a fork's lock is) by the server as long as it lives
  *   ROOT/forks/NAME/export/attachment  JSON: what is served, by whom, where
+ *   ROOT/forks/NAME/export/unwanted    there when the server of a run was detached
  *   ROOT/forks/NAME/export/...         sockets, folders to mount on
  *   ROOT/forks/NAME/log, figures       what the server says; they stay when it has ended
  *
@@ -59,8 +60,11 @@ int attachment_clear(struct ramet_store *store, const char *name, struct ramet_e
 /* The same when it is dead and nobody has the fork; otherwise nothing. */
 int attachment_sweep(struct ramet_store *store, const char *name, struct ramet_error *err);
 
-/* End the server of an attachment that lives: asked first, killed when it does not hear.
- * -ETIMEDOUT. */
+/* The server of a run is about to be ended, and the run is to start no other. */
+int attachment_unwant(struct ramet_store *store, const char *name, struct ramet_error *err);
+bool attachment_is_unwanted(int folder);
+/* End the server of an attachment that lives: asked first, killed when it does not hear. A run still
+ * has the fork for as long as its VM takes to end. -ETIMEDOUT. */
 int attachment_end(struct ramet_store *store, const char *name, const struct attachment *attachment,
 	struct ramet_error *err);
 

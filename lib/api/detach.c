@@ -19,7 +19,9 @@ int ramet_detach(struct ramet_store *store, const char *name, bool force, struct
 			"fork %s is run, and its VM would get I/O errors; end the VM, or detach with "
 			"--force",
 			name);
-	if (state == ATTACHMENT_LIVES)
+	if (state == ATTACHMENT_LIVES && attachment.for_run)
+		r = attachment_unwant(store, name, err);
+	if (r == 0 && state == ATTACHMENT_LIVES)
 		r = attachment_end(store, name, &attachment, err);
 	return r < 0 ? r : attachment_sweep(store, name, err);
 }

@@ -188,11 +188,13 @@ int run_server_again(struct run_server *server)
 	struct serving *serving = &server->serving;
 	_cleanup_server_answer_ struct server_answer answer = {0};
 	struct ramet_error ignored;
+	_cleanup_close_ int folder = attachment_folder(server->store, serving->fork.name, &ignored);
+	if (folder >= 0 && attachment_is_unwanted(folder))
+		return -ECANCELED;
 	if (server_start(&serving->config, serving->fds.items, serving->fds.count, &answer,
 		    &ignored) < 0)
 		return -1;
 	serving->attachment.pid = answer.pid;
-	_cleanup_close_ int folder = attachment_folder(server->store, serving->fork.name, &ignored);
 	if (folder >= 0)
 		attachment_save(folder, &serving->attachment, &ignored);
 	watch(server);

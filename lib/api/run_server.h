@@ -41,9 +41,10 @@ int run_server_place(
 	const struct run_server *server, struct vm_drive *drive, struct ramet_error *err);
 
 int run_server_start(struct run_server *server, struct ramet_error *err);
-/* It has ended under a running VM: start it anew. The pidfd, borrowed, or -1. */
+/* It has ended under a running VM: start it anew. The pidfd, borrowed; -1; or -ECANCELED: it was
+ * detached. */
 int run_server_again(struct run_server *server);
-/* End it, and keep the record. note gets what is worth knowing: may be NULL. */
+/* End it, and keep the record. */
 void run_server_end(struct run_server *server);
 #define _cleanup_run_server_ __attribute__((cleanup(run_server_end)))
 

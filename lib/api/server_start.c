@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 
-#define PROGRAM "ramet-server"
+#define PROGRAM SERVER_PROGRAM
 
 int server_find(struct text *path, struct ramet_error *err)
 {

@@ -15,6 +15,9 @@
 #include "base/text.h"
 #include "base/vector.h"
 
+/* The name of its file, and of its process. */
+#define SERVER_PROGRAM "ramet-server"
+
 /* A drive of the fork. */
 struct server_device {
 	char *name;    /* "base", "layer1", "volume" */

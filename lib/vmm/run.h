@@ -11,7 +11,8 @@ struct run_options {
 	int stop_fd;     /* each time it is readable is one request to end, -1: none */
 	int server_fd;   /* readable when what serves drives has ended (a pidfd), -1: none */
 	/* Asked now and then after that, for a while, where the VMM would go on with a new server:
-	 * its fd, then the caller's as server_fd was, or -1. NULL: there will be none. */
+	 * its fd, then the caller's as server_fd was; -1: not now; -ECANCELED: somebody wanted its
+	 * end. NULL: there will be none. */
 	int (*server_again)(void *ctx);
 	unsigned timeout;  /* seconds, 0: none */
 	const char *nonce; /* of the init's last line */

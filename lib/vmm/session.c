@@ -99,19 +99,26 @@ static void request_stop(struct session *session)
 	push(session);
 }
 
-/* The server has ended: is there a new one, may there be one? */
-static void server_await(struct session *session)
+/* The server has ended: is there a new one, may there be one? false: there will be none. */
+static bool server_again(struct session *session)
 {
 	const struct run_options *options = session->options;
-	if (session->reconnects && options->server_again && session->servers < SERVERS_MAX &&
-		now_ms() < session->server_ends) {
-		session->server_fd = options->server_again(options->ctx);
-		if (session->server_fd >= 0) {
-			session->server_ends = INT64_MAX;
-			session->servers++;
-		}
-		return;
+	if (!session->reconnects || !options->server_again || session->servers >= SERVERS_MAX ||
+		now_ms() >= session->server_ends)
+		return false;
+	int fd = options->server_again(options->ctx);
+	if (fd >= 0) {
+		session->server_fd = fd;
+		session->server_ends = INT64_MAX;
+		session->servers++;
 	}
+	return fd != -ECANCELED;
+}
+
+static void server_await(struct session *session)
+{
+	if (server_again(session))
+		return;
 	session->server_ends = INT64_MAX;
 	session->unserved = true;
 	/* A guest that has waited all this time for its drives hears nothing. */

@@ -96,6 +96,24 @@ check "but not for ever" wait "$runner"
 check "and then that is said" says_so
 killed vm --via fuse > /dev/null
 check "where the guest cannot go on it is ended, and that is said" says_so
+# detached OPTION...: its server is detached; succeeds when the run has ended by that.
+detached() {
+  : > "$scratch/out"
+  run 1 vm "$@" -- sh -c 'echo ready; while busybox sleep 0.2; do echo 3 > /proc/sys/vm/drop_caches
+    busybox md5sum /data/content; done' > "$scratch/detached" &
+  runner=$!
+  for _ in $(seq 300); do
+    if grep -q ready "$scratch/out"; then break; fi
+    sleep 0.1
+  done
+  "$RAMET" detach vm 2>> "$scratch/detached" && echo "without --force" && return 1
+  "$RAMET" detach vm --force && wait "$runner" && return
+  cat "$scratch/detached"
+  return 1
+}
+check "detach --force ends the server of a run, and the run starts no other" detached
+check "and that is said" says_so
+check "detach --force: the same where the guest cannot go on" detached --via fuse
 check "the fork boots again, mapped as memory" run 0 vm --via pmem -- sh -c 'scene look; busybox md5sum /data/content'
 check "with what had been there" facts out "motd changed"
 check "and reads what is in the folder" said out "$sum"
