@@ -2,16 +2,30 @@
 /*
  * A server waits for few fds, so poll(2) over an array is as quick as anything. What is removed while
  * its turn is being dispatched leaves a gap, which the next turn closes.
+ *
+ * A client that waits for each answer sends its next request microseconds after it. To fall asleep and
+ * be woken takes longer than that, on both sides, and no less of the processor; so the loop lingers: it
+ * asks poll(2) again and again for a short while, and lets others have the processor in between, the
+ * client first of all. It does so where clients came back soon several times in a row. Where that was in
+ * vain, and not once among many times, it stops, and twice as many times are needed to begin again.
  */
 #include "export/loop.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/cleanup.h"
 #include "base/vector.h"
+
+enum {
+	LINGER_NANOSECONDS = 64000,
+	QUICK_LEAST = 4,
+	QUICK_MOST = 4096,
+	WORTH_IT = 16, /* times that it was not in vain */
+};
 
 struct loop {
 	VECTOR(struct loop_fd *) fds; /* NULL: a gap */
@@ -21,12 +35,18 @@ struct loop {
 	struct loop_timer *timers; /* the next one first */
 	bool stopped;
 	int result;
+	bool expects;           /* in this turn */
+	unsigned quick, needed; /* times in a row that somebody came back soon */
+	unsigned found;         /* times that one was waited for, and came, in a row */
 };
 
 int loop_new(struct loop **loop, struct ramet_error *err)
 {
 	*loop = calloc(1, sizeof **loop);
-	return *loop ? 0 : error_memory(err);
+	if (!*loop)
+		return error_memory(err);
+	(*loop)->needed = QUICK_LEAST;
+	return 0;
 }
 
 void loop_free(struct loop *loop)
@@ -101,11 +121,16 @@ void loop_remove_hook(struct loop *loop, struct loop_hook *hook)
 		}
 }
 
-static uint64_t now(void)
+static uint64_t now_nanoseconds(void)
 {
 	struct timespec time;
 	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static uint64_t now(void)
+{
+	return now_nanoseconds() / 1000000;
 }
 
 void loop_set_timer(struct loop *loop, struct loop_timer *timer, unsigned milliseconds)
@@ -171,8 +196,51 @@ static void close_gaps(struct loop *loop)
 	loop->fds.count = kept;
 }
 
+void loop_expect(struct loop *loop)
+{
+	loop->expects = true;
+}
+
+static void judge_lingering(struct loop *loop, bool in_vain)
+{
+	bool worth_it = loop->found >= WORTH_IT;
+	if (worth_it)
+		loop->needed = QUICK_LEAST;
+	else if (in_vain) {
+		loop->quick = 0;
+		loop->needed = MIN(2 * loop->needed, QUICK_MOST);
+	}
+	loop->found = in_vain ? 0 : loop->found + 1;
+}
+
+static int linger(struct loop *loop, nfds_t count, uint64_t begin)
+{
+	int r;
+	do {
+		sched_yield();
+		r = poll(loop->polled.items, count, 0);
+	} while (r == 0 && now_nanoseconds() - begin < LINGER_NANOSECONDS);
+	judge_lingering(loop, r == 0);
+	return r;
+}
+
+/* Somebody is expected. Where the loop sleeps, its waking up is in what is measured. */
+static int await(struct loop *loop, nfds_t count, int milliseconds)
+{
+	uint64_t begin = now_nanoseconds();
+	if (loop->quick >= loop->needed) {
+		int r = linger(loop, count, begin);
+		return r != 0 ? r : poll(loop->polled.items, count, milliseconds);
+	}
+	int r = poll(loop->polled.items, count, milliseconds);
+	bool soon = now_nanoseconds() - begin < 2 * LINGER_NANOSECONDS;
+	loop->quick = soon ? loop->quick + 1 : 0;
+	return r;
+}
+
 static void turn(struct loop *loop)
 {
+	loop->expects = false;
 	bool quiet = settle(loop);
 	if (loop->stopped)
 		return;
@@ -187,7 +255,9 @@ static void turn(struct loop *loop)
 	for (size_t i = 0; i < engines; i++)
 		polled[count + i] = (struct pollfd){
 			.fd = engine_fd(loop->engines.items[i]), .events = POLLIN};
-	int r = poll(polled, (nfds_t)(count + engines), milliseconds_to_wait(loop, !quiet));
+	int wait = milliseconds_to_wait(loop, !quiet);
+	nfds_t all = (nfds_t)(count + engines);
+	int r = loop->expects && wait ? await(loop, all, wait) : poll(polled, all, wait);
 	expire(loop);
 	/* What ready() adds stands behind count, and may have moved the arrays. */
 	for (size_t i = 0; i < count && r > 0 && !loop->stopped; i++)

@@ -214,6 +214,8 @@ void nbd_connection_send(struct nbd_connection *c)
 		/* Sending makes room for what may have waited. */
 		if (n > 0 && c->begin < c->end && !c->dead)
 			c->more = true;
+		if (n > 0 && c->requests == 0)
+			loop_expect(c->server->loop);
 	}
 	if (!c->dead && c->ending && c->requests == 0 && c->greeting.length == 0)
 		nbd_connection_drop(c, NULL);

@@ -2,7 +2,9 @@
 /* The server's loop: who is called, when, and who is not any more. */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "export/loop.h"
@@ -183,9 +185,80 @@ static void test_hooks(void)
 	loop_free(loop);
 }
 
+enum { ASKED = 3000 };
+
+/* Answers each byte; the loop is told that there will be another one. */
+struct server {
+	struct loop_fd fd;
+	struct loop_hook hook;
+	struct loop *loop;
+	unsigned answered;
+	bool answers;
+};
+
+static void asked(struct loop_fd *self, short revents)
+{
+	struct server *server = (struct server *)self;
+	char byte;
+	CHECK_EQ(recv(self->fd, &byte, 1, MSG_DONTWAIT), 1);
+	server->answers = true;
+}
+
+static bool answer(struct loop_hook *self)
+{
+	struct server *server = (struct server *)((char *)self - offsetof(struct server, hook));
+	if (!server->answers)
+		return false;
+	server->answers = false;
+	CHECK_EQ(send(server->fd.fd, "", 1, MSG_NOSIGNAL), 1);
+	loop_expect(server->loop);
+	if (++server->answered == ASKED)
+		loop_stop(server->loop, 0);
+	return false;
+}
+
+/* Soon most times, late now and then, and once so often that nobody waits for it any more. */
+static void *ask(void *argument)
+{
+	int fd = *(int *)argument;
+	char byte;
+	for (unsigned i = 0; i < ASKED; i++) {
+		if (i % 100 == 50 || i / 100 == 7)
+			usleep(200);
+		if (send(fd, "", 1, MSG_NOSIGNAL) != 1 || recv(fd, &byte, 1, 0) != 1)
+			break;
+	}
+	return NULL;
+}
+
+static void test_expected(void)
+{
+	struct loop *loop = loop_make();
+	struct server server = {.loop = loop, .fd.events = POLLIN, .fd.ready = asked};
+	struct caller timer = caller_make(loop, 0);
+	pthread_t client;
+	int ends[2];
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	server.fd.fd = ends[0];
+	server.hook.run = answer;
+	CHECK_EQ(loop_add(loop, &server.fd), 0);
+	loop_add_hook(loop, &server.hook);
+	loop_set_timer(loop, &timer.timer, 1);
+	CHECK_EQ(pthread_create(&client, NULL, ask, &ends[1]), 0);
+	CHECK_EQ(loop_run(loop), 0);
+	CHECK_EQ(server.answered, ASKED);
+	CHECK_EQ(timer.calls, 1);
+	close(ends[0]);
+	CHECK_EQ(pthread_join(client, NULL), 0);
+	close(ends[1]);
+	close(timer.fd.fd);
+	loop_free(loop);
+}
+
 TEST_MAIN({"a loop runs until it is stopped, and answers with what", test_result},
 	{"what is removed is not called, in the same turn neither", test_removed},
 	{"what is added while others are called is waited for", test_added},
 	{"what waits for nothing is not told of a hang-up", test_silent},
 	{"timers come in the order of their times", test_timers},
-	{"a hook that has more to do keeps the loop from waiting", test_hooks})
+	{"a hook that has more to do keeps the loop from waiting", test_hooks},
+	{"who is expected is heard, soon or late, and the timers beside", test_expected})
