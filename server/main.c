@@ -5,10 +5,12 @@
  * export/server.h).
  *
  * Everything is opened first, clients cannot come before; then the server shuts itself in, says that it
- * serves, and stays until it gets SIGTERM, or until whoever holds the other end of life is gone.
+ * serves, and stays until it gets SIGTERM, or until whoever holds the other end of life is gone and has
+ * not let it live by itself.
  *
  * Ending takes a bounded time: a source that does not answer any more must not keep a fork attached.
  */
+#include <errno.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
@@ -30,10 +32,20 @@ static void stop(struct loop_fd *self, short revents)
 	loop_stop(server->loop, 0);
 }
 
+/* Whoever started it is gone, or lets it live by itself: that is a byte. */
 static void orphaned(struct loop_fd *self, short revents)
 {
 	struct server *server = (struct server *)((char *)self - offsetof(struct server, life));
-	loop_stop(server->loop, 0);
+	char byte;
+	ssize_t n = read(self->fd, &byte, 1);
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n <= 0) {
+		loop_stop(server->loop, 0);
+		return;
+	}
+	loop_remove(server->loop, self);
+	close(self->fd);
 }
 
 /* What is kept of the files that were open. */

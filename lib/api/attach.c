@@ -7,13 +7,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "api/server_start.h"
 #include "api/user_word.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 
 /* CLAIM_MS: between a fork's lock and its server's lock, which one that attaches takes at once. */
 enum { START_MS = 20000, CLAIM_MS = 500, STEP_MS = 20, STALL_SECONDS = 30 };
@@ -180,8 +181,6 @@ int serving_start(struct serving *serving, struct ramet_store *store, const stru
 	if (r == 0)
 		/* Only a name for messages; the lock itself is inherited. */
 		(void)store_lock_add_holder(lock, answer.pid);
-	else if (answer.pid)
-		kill(answer.pid, SIGTERM);
 	return r;
 }
 
@@ -281,6 +280,22 @@ static int check_options(const struct ramet_attach_options *options, struct rame
 	return 0;
 }
 
+/* Until it is noted nobody would find the server to end it: it lives by itself from then on. */
+static int start(struct serving *serving, struct ramet_store *store, const struct store_lock *lock,
+	struct ramet_error *err)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "cannot make a pipe to a server");
+	_cleanup_close_ int theirs = ends[0];
+	_cleanup_close_ int ours = ends[1];
+	int r = serving_start(serving, store, lock, theirs, err);
+	if (r == 0 && write_full(ours, "", 1) < 0)
+		r = error_set(
+			err, EIO, "cannot speak to the server of fork %s", serving->fork.name);
+	return r;
+}
+
 static int serve(struct serving *serving, struct ramet_store *store, const struct store_lock *lock,
 	const struct ramet_attach_options *options, struct ramet_error *err)
 {
@@ -293,7 +308,7 @@ static int serve(struct serving *serving, struct ramet_store *store, const struc
 		r = serving_add_drives(serving, store, options, -1, err);
 	if (r == 0)
 		r = serving_add_places(serving, options->address, err);
-	return r < 0 ? r : serving_start(serving, store, lock, -1, err);
+	return r < 0 ? r : start(serving, store, lock, err);
 }
 
 int ramet_attach(struct ramet_store *store, const struct ramet_attach_options *options,

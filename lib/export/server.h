@@ -42,7 +42,9 @@ struct server_config {
 		gid; /* who may use what is served (struct export_options.user); -1: nobody else */
 	int64_t log; /* gets the lines that an operator should read */
 	int64_t stats; /* gets the counters, as server_stats_write() has them */
-	int64_t life;  /* when its other end is closed the server ends; -1: nothing but signals */
+	/* A pipe: when its other end is closed the server ends, unless a byte came before. -1: nothing
+	 * but signals end it. */
+	int64_t life;
 	VECTOR(struct server_device) devices;
 	VECTOR(int) locks; /* held by being open; with what is named above all that stays open */
 };

@@ -104,6 +104,15 @@ check "of many that attach at once all get the same" sh -c "cat race.* | sort -u
 check "and there is one server" sh -c "[ \$(fuser '$RAMET_ROOT/forks/vm/export/lock' 2> /dev/null | wc -w) -le 1 ]"
 "$RAMET" detach vm
 
+# --- ramet is killed while the server starts: a server that nobody has noted ends
+server=$(readlink -f "$BUILD_ROOT/server/ramet-server")
+mkdir libexec
+printf '#!/bin/sh\nkill -9 $PPID\nexec "%s" "$@"\n' "$server" > libexec/ramet-server
+chmod +x libexec/ramet-server
+sh -c "RAMET_LIBEXEC='$scratch/libexec' '$RAMET' attach vm --via nbd; true" > /dev/null 2>&1
+attached() { "$RAMET" attach vm --via nbd > /dev/null && "$RAMET" detach vm; }
+check "when ramet attach was killed the fork can be attached, and detached" attached
+
 # --- places
 mkdir sockets
 check "--address names the socket" sh -c "'$RAMET' attach vm --via nbd --address sockets/mine &&
