@@ -69,6 +69,27 @@ static int add_owner(
 	return r == 0 ? 0 : squashfs_failed(writer, r, "note an owner", err);
 }
 
+/*
+ * A regular file's list of blocks goes out behind the rest of the inode here, in pieces: libsquashfs
+ * would turn it into little-endian on the stack, which a file of 256 GiB overflows.
+ */
+static int append_inode(struct squashfs_writer *writer, sqfs_inode_generic_t *inode)
+{
+	uint32_t piece[1024];
+	size_t count = inode->payload_bytes_used / sizeof piece[0];
+	if (!S_ISREG(inode->base.mode) || count <= ARRAY_SIZE(piece))
+		return sqfs_meta_writer_write_inode(writer->inode_table, inode);
+	inode->payload_bytes_used = 0;
+	int code = sqfs_meta_writer_write_inode(writer->inode_table, inode);
+	for (size_t at = 0, part; at < count && code == 0; at += part) {
+		part = MIN(count - at, ARRAY_SIZE(piece));
+		for (size_t i = 0; i < part; i++)
+			piece[i] = htole32(inode->extra[at + i]);
+		code = sqfs_meta_writer_append(writer->inode_table, piece, part * sizeof piece[0]);
+	}
+	return code;
+}
+
 /* What inodes of every kind share; then the inode goes to the table and the node gets its place. */
 static int write_inode(struct squashfs_writer *writer, struct tree_node *node,
 	sqfs_inode_generic_t *inode, struct ramet_error *err)
@@ -85,7 +106,7 @@ static int write_inode(struct squashfs_writer *writer, struct tree_node *node,
 	sqfs_u32 offset;
 	sqfs_meta_writer_get_position(writer->inode_table, &block, &offset);
 	node->place = block << 16 | offset;
-	r = sqfs_meta_writer_write_inode(writer->inode_table, inode);
+	r = append_inode(writer, inode);
 	return r == 0 ? 0 : squashfs_failed(writer, r, "write the inode table", err);
 }
 

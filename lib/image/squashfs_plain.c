@@ -23,7 +23,7 @@
 /* A place is the number of the LAYOUT_BLOCK that the file begins with, or with the top bit the index of
  * its list. */
 #define HAS_LIST ((uint64_t)1 << 47)
-#define LARGEST  ((uint64_t)1 << 48) /* bytes, of a file and of all before it: numbers fit then */
+#define LARGEST  ((uint64_t)1 << 46) /* bytes, of a file and of all before it: numbers fit then */
 
 struct squashfs_plain_list {
 	uint64_t start, sparse;

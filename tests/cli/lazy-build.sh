@@ -28,10 +28,18 @@ same() {
 # json IMAGE EXPRESSION: of what inspect says, i.
 json() { "$RAMET" inspect --json "$1" | python3 -c "import json, sys; i = json.load(sys.stdin); assert $2, i"; }
 
+# A list of its blocks, of 16 MiB in a squashfs, is more than a stack has.
+mkdir large
+truncate -s 500G large/file 2> /dev/null && printf end | dd of=large/file bs=1 seek=400000000000 conv=notrunc status=none
+large() {
+  "$RAMET" build --lazy --format "$1" large large.lazy && "$RAMET" materialize large.lazy large.image && rm large.lazy &&
+    "$RAMET" verify large.image | grep -q "500 GiB in 1 file" && rm large.image
+}
 for format in squashfs erofs ext4; do
   "$RAMET" build --lazy --format $format tree $format.lazy > said
   check "$format: build says what the lazy image takes, and that nothing was read" \
     grep -qE "^[0-9.]+ MiB -> lazy $format of .* metadata, .* tables, no content read, " said
+  [ ! -s large/file ] || check "$format: a file of 500 GiB that is nearly all hole is laid out, written and read" large "$format"
   check "$format: cat gives the folder" same $format.lazy tree
   check "$format: ls lists it" sh -c "'$RAMET' ls -R $format.lazy:/ | grep -v '^/lost+found$' > a
     [ \$(wc -l < a) = 10 ] && grep -qx /d/e/link a"
