@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "cli/materializing.h"
 
 struct inspect_options {
 	bool digest, no_count;
@@ -51,6 +52,9 @@ static void print_lazy(const struct ramet_inspection *i)
 		i->lazy_extents);
 	bytes("device", i->lazy_image_bytes);
 	bytes("metadata", i->lazy_metadata_bytes);
+	if (i->lazy_materialized)
+		line("materialized", i->lazy_materialized);
+	cli_print_materializing("", i->lazy_materializing);
 }
 
 static void print_format(const struct ramet_inspection *i)
@@ -207,11 +211,13 @@ static json_t *lazy_object(const struct ramet_inspection *i)
 {
 	if (!i->lazy)
 		return json_null();
-	return json_pack("{s:o, s:I, s:I, s:I, s:I}", "roots",
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:o}", "roots",
 		strings(i->lazy_roots, i->lazy_root_count), "files", (json_int_t)i->lazy_files,
 		"extents", (json_int_t)i->lazy_extents, "image_bytes",
 		(json_int_t)i->lazy_image_bytes, "metadata_bytes",
-		(json_int_t)i->lazy_metadata_bytes);
+		(json_int_t)i->lazy_metadata_bytes, "materialized",
+		string_or_null(i->lazy_materialized ? i->lazy_materialized : ""), "materializing",
+		cli_json_materializing(i->lazy_materializing));
 }
 
 static int take_object(void *ctx, const struct ramet_inspection *i)

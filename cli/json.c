@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/materializing.h"
 
 /* The length of the UTF-8 character at text, 0 when there is none (RFC 3629; jansson is the judge
  * of the rest: surrogates, overlong forms). */
@@ -74,22 +75,25 @@ static json_t *layer_array(const struct ramet_fork_info *info)
 {
 	json_t *array = json_array();
 	for (size_t i = 0; i < info->layer_count; i++)
-		json_array_append_new(
-			array, json_pack("{s:o, s:s, s:s, s:b, s:o}", "path",
-				       cli_json_string(info->layers[i].path), "format",
-				       info->layers[i].format, "state", info->layers[i].state,
-				       "lazy", info->layers[i].lazy, "materialized",
-				       string_or_null(info->layers[i].materialized)));
+		json_array_append_new(array,
+			json_pack("{s:o, s:s, s:s, s:b, s:o, s:o}", "path",
+				cli_json_string(info->layers[i].path), "format",
+				info->layers[i].format, "state", info->layers[i].state, "lazy",
+				info->layers[i].lazy, "materialized",
+				string_or_null(info->layers[i].materialized), "materializing",
+				cli_json_materializing(info->layers[i].materializing)));
 	return array;
 }
 
 json_t *cli_json_fork(const struct ramet_fork_info *info)
 {
 	return json_pack(
-		"{s:s, s:o, s:s, s:b, s:o, s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:o}",
+		"{s:s, s:o, s:s, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:I, s:I, s:I, "
+		"s:o}",
 		"name", info->name, "base", cli_json_string(info->base), "base_state",
 		info->base_state, "base_lazy", info->base_lazy, "base_materialized",
-		string_or_null(info->base_materialized), "format", info->format, "layers",
+		string_or_null(info->base_materialized), "base_materializing",
+		cli_json_materializing(info->base_materializing), "format", info->format, "layers",
 		layer_array(info), "read_only_paths", path_array(info->read_only_paths), "process",
 		cli_json_process(info->process), "mode", info->mode, "provider", info->provider,
 		"volume", cli_json_string(info->volume), "size", (json_int_t)info->size,

@@ -7,6 +7,7 @@
 #include "cli/attachment.h"
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "cli/materializing.h"
 
 static void print_time(int64_t seconds)
 {
@@ -75,13 +76,14 @@ static void print_image(const char *title, const struct ramet_layer_info *image)
 		title, image->path, image->lazy ? "lazy " : "", image->format, image->state);
 	if (image->materialized)
 		printf("           materialized as %s\n", image->materialized);
+	cli_print_materializing("           ", image->materializing);
 }
 
 static int print_text(void *ctx, const struct ramet_fork_info *info)
 {
 	char size[32], allocated[32];
 	const struct ramet_layer_info base = {info->base, info->format, info->base_state,
-		info->base_lazy, info->base_materialized};
+		info->base_lazy, info->base_materialized, info->base_materializing};
 	printf("name       %s\n", info->name);
 	print_image("base", &base);
 	for (size_t i = 0; i < info->layer_count; i++)

@@ -164,6 +164,9 @@ struct ramet_materialized {
 	const char *lazy, *image; /* paths; image: the plain file */
 	const char *format;       /* static */
 	bool already;             /* it was there before, and nothing was done for it */
+	/* In the background: of the process that makes it, and whether that was at it before. */
+	int pid; /* 0: the file is there */
+	bool under_way;
 	/* Of what was done now. */
 	uint64_t image_bytes;   /* the image's length */
 	uint64_t content_bytes; /* of it, read from the sources */
@@ -182,6 +185,10 @@ struct ramet_materialize_options {
 	 * there. */
 	const char *const *sources;
 	uint64_t bandwidth; /* bytes of content a second, at most; 0: no bound */
+	/* Answer as soon as all that can be checked before was: a process of its own makes the files,
+	 * and what becomes of them ramet_forks() and ramet_inspect() tell. Needs a store. An image
+	 * without an output that another process makes is no failure then. */
+	bool background;
 	/* Called once for each image. May be NULL. */
 	void (*done)(void *ctx, const struct ramet_materialized *image);
 	void *done_ctx;
@@ -195,13 +202,37 @@ struct ramet_materialize_options {
  * forks use the plain file from their next attachment on, and what runs goes on as it is. The disk is
  * used when nobody else wants it (the calling thread's I/O priority is "idle" meanwhile), and nothing is
  * to be seen of the file before it is whole. store NULL: nothing is listed, and name is a file.
+ * Of several images none is begun before all were checked.
  * Errors: ENOENT, EACCES, EMEDIUMTYPE (no lazy image), EINVAL (options; a fork without a lazy image),
+ * EBUSY (another process makes it just now),
  * EPERM (this store did not write the lazy image, and sources do not name the folders that it names),
  * ESTALE (a source changed or vanished: it is named), EUCLEAN (the lazy file is damaged), ENOTSUP (it is
  * of a newer version), ENOSPC.
  */
 RAMET_API int ramet_materialize(struct ramet_store *store,
 	const struct ramet_materialize_options *options, struct ramet_error *err);
+
+/*
+ * End what makes the images of name in the background, and forget that it failed; also when there is
+ * nothing of the kind. each, which may be NULL, is called for each lazy image: stopped, there was a process.
+ * Nothing is to be seen of a file that was begun. Errors: ENOENT, EINVAL (no lazy image), EBUSY (it is not
+ * made in the background, but by a process that its user has to end), EPERM, ETIMEDOUT (a source hangs
+ * in the kernel).
+ */
+RAMET_API int ramet_materialize_stop(struct ramet_store *store, const char *name,
+	void (*each)(void *ctx, const char *lazy, bool stopped), void *ctx,
+	struct ramet_error *err);
+
+/* Of a lazy image: who makes a plain file of it, or what became of the last who tried. */
+struct ramet_materializing {
+	bool at_work;         /* otherwise nobody does, and the last one failed */
+	bool background;      /* ramet_materialize_stop() ends it */
+	int pid;              /* 0: it begins just now */
+	uint64_t done, total; /* bytes of content; total 0: not yet known */
+	int64_t since;        /* when it was begun */
+	const char *failed;   /* why; NULL: at work */
+	const char *log;      /* path of the file with what those in the background said */
+};
 
 /* ------------------------------------------------------------------------------------------- */
 /* Forks.                                                                                       */
@@ -248,6 +279,7 @@ struct ramet_layer_info {
 	const char *state; /* "unchanged", "changed" or "missing" */
 	bool lazy;
 	const char *materialized; /* of a lazy one, the plain file with its bytes; NULL: none */
+	const struct ramet_materializing *materializing; /* NULL: there is nothing to tell */
 };
 
 /* What is known of one fork. Strings live until the callback returns. */
@@ -255,8 +287,9 @@ struct ramet_fork_info {
 	const char *name, *base, *format, *mode, *provider,
 		*volume;        /* volume: path of the device */
 	const char *base_state; /* "unchanged", "changed" or "missing" */
-	bool base_lazy;         /* these two: as of a layer */
+	bool base_lazy;         /* these three: as of a layer */
 	const char *base_materialized;
+	const struct ramet_materializing *base_materializing;
 	const struct ramet_layer_info *layers; /* the bottom one first */
 	size_t layer_count;
 	const char *read_only_paths; /* that the guest mounts read-only; one a line */
@@ -585,6 +618,8 @@ struct ramet_inspection {
 	uint64_t lazy_metadata_bytes;      /* of the image, in the file */
 	const char *const *lazy_roots;     /* the folders that the files are in, absolute */
 	size_t lazy_root_count;
+	const char *lazy_materialized; /* the plain file with its bytes; NULL: none */
+	const struct ramet_materializing *lazy_materializing; /* as of a fork's layer */
 
 	/* What the catalogue knows. */
 	bool known;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "api/attach_drives.h"
+#include "api/materializing.h"
 #include "base/cleanup.h"
 #include "store/images.h"
 
@@ -93,6 +94,7 @@ static bool remove_unused(struct ramet_store *store, int folder, const char *nam
 		return false;
 	if (record_path(store, image, &record) == 0)
 		unlink(record.data);
+	materializing_forget(store, image);
 	return unlinkat(folder, name, 0) == 0;
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "api/materializing.h"
 #include "api/place.h"
 #include "base/cleanup.h"
 #include "base/file_digest.h"
@@ -25,6 +26,8 @@ struct inspect {
 	struct store_names forks;
 	const char **parent_paths;
 	struct said said;
+	struct materializing becoming;
+	struct ramet_materializing told;
 };
 
 static int inspect_work(void *ctx, struct ramet_error *err)
@@ -96,6 +99,8 @@ static int ask_catalogue(
 	if (r < 0 || !image->id)
 		return r;
 	r = store_image_parents(store, image->id, &inspect->parents, err);
+	if (r == 0 && item->lazy && !image->plain)
+		r = materializing_find(store, image->id, &inspect->becoming, err);
 	if (r == 0)
 		r = store_image_forks(store, image->id, &inspect->forks, err);
 	if (r < 0)
@@ -194,6 +199,8 @@ static int tell(
 	if (!inspect->options->no_count)
 		tell_census(&inspect->said.census, &to);
 	int r = item->feed ? tell_lazy(lazy_feed_lazy(item->feed), &to, err) : 0;
+	to.lazy_materialized = item->lazy ? image->plain : NULL;
+	to.lazy_materializing = materializing_tell(&inspect->becoming, &inspect->told);
 	if (r == 0)
 		r = each(ctx, &to);
 	free((void *)(uintptr_t)to.lazy_roots);
@@ -220,6 +227,7 @@ int ramet_inspect(struct ramet_store *store, const struct ramet_inspect_options 
 	struct inspect inspect = {.options = options};
 	int r = inspect_image(store, &inspect, each, ctx, err);
 	free(inspect.parent_paths);
+	materializing_free(&inspect.becoming);
 	store_names_free(&inspect.forks);
 	store_layers_free(&inspect.parents);
 	store_image_free(&inspect.image);

@@ -134,12 +134,23 @@ static int open_root(struct lazy_base *base, size_t index, const char *const *wo
 		.number = index + 1,
 		.count = base->roots.count,
 		.made = made};
-	const char **path = vector_push(&base->places);
-	int *fd = path ? vector_push(&base->fds) : NULL;
+	const char *path;
+	int *fd = vector_push(&base->fds);
 	if (!fd)
 		return error_memory(err);
-	*fd = source_words_open(words, &root, path, err);
-	return MIN(*fd, 0);
+	*fd = source_words_open(words, &root, &path, err);
+	if (*fd < 0)
+		return *fd;
+	char *absolute = realpath(path, NULL);
+	char **place = absolute ? vector_push(&base->places) : NULL;
+	if (!absolute)
+		return error_errno(err, errno, "cannot open the folder %s", path);
+	if (!place) {
+		free(absolute);
+		return error_memory(err);
+	}
+	*place = absolute;
+	return 0;
 }
 
 int lazy_base_open_roots(
@@ -159,6 +170,8 @@ void lazy_base_close(struct lazy_base *base)
 		cleanup_close(&base->fds.items[i]);
 	for (size_t i = 0; i < base->roots.count; i++)
 		free(base->roots.items[i]);
+	for (size_t i = 0; i < base->places.count; i++)
+		free(base->places.items[i]);
 	vector_free(&base->fds);
 	vector_free(&base->places);
 	vector_free(&base->roots);

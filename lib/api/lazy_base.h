@@ -14,8 +14,8 @@ struct lazy_base {
 	const struct image_format *format;
 	uint64_t image_bytes, content_bytes, files;
 	VECTOR(char *) roots; /* the folders it names, in its order */
-	/* After lazy_base_open_roots(), in the same order: where they are, and open (O_PATH). */
-	VECTOR(const char *) places;
+	/* After lazy_base_open_roots(), in the same order: where they are, absolute, and open (O_PATH). */
+	VECTOR(char *) places;
 	VECTOR(int) fds;
 };
 #define LAZY_BASE_NONE \

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "api/materializing.h"
 #include "base/cleanup.h"
 #include "store/images.h"
 #include "volume/volume.h"
@@ -18,15 +19,39 @@ static uint64_t allocated_bytes(struct ramet_store *store, const struct store_fo
 	return bytes;
 }
 
+/* What becomes plain files of a fork's lazy images: the base, then the layers. */
+struct becoming {
+	struct materializing found[1 + RAMET_CHAIN_MAX];
+	struct ramet_materializing told[1 + RAMET_CHAIN_MAX];
+};
+
+static void becoming_release(struct becoming *becoming)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(becoming->found); i++)
+		materializing_free(&becoming->found[i]);
+}
+
+/* What cannot be read is not told. */
+static const struct ramet_materializing *look(struct ramet_store *store, int64_t image,
+	const char *plain, struct becoming *becoming, size_t i)
+{
+	struct ramet_error ignored;
+	if (plain || materializing_find(store, image, &becoming->found[i], &ignored) < 0)
+		return NULL;
+	return materializing_tell(&becoming->found[i], &becoming->told[i]);
+}
+
 static int tell(
 	struct ramet_store *store, const struct store_fork *fork, ramet_fork_fn each, void *ctx)
 {
 	struct ramet_layer_info layers[RAMET_CHAIN_MAX];
+	__attribute__((cleanup(becoming_release))) struct becoming becoming = {0};
 	size_t layer_count = MIN(fork->layers.count, ARRAY_SIZE(layers));
 	for (size_t i = 0; i < layer_count; i++) {
 		const struct store_layer *layer = &fork->layers.items[i];
 		layers[i] = (struct ramet_layer_info){layer->path, layer->format, layer->state,
-			layer->lazy, layer->lazy ? layer->plain : NULL};
+			layer->lazy, layer->lazy ? layer->plain : NULL,
+			look(store, layer->image, layer->plain, &becoming, i + 1)};
 	}
 	const struct ramet_fork_info info = {
 		.name = fork->name,
@@ -38,6 +63,7 @@ static int tell(
 		.base_state = fork->base_state,
 		.base_lazy = fork->base_lazy,
 		.base_materialized = fork->base_lazy ? fork->base_plain : NULL,
+		.base_materializing = look(store, fork->base_image, fork->base_plain, &becoming, 0),
 		.layers = layers,
 		.layer_count = layer_count,
 		.process = fork->process,

@@ -171,6 +171,16 @@ int store_image_set_digest(struct ramet_store *store, struct store_image *image,
 	return r < 0 ? r : transaction_commit(&transaction, err);
 }
 
+int store_image_exists(
+	struct ramet_store *store, int64_t image, bool *exists, struct ramet_error *err)
+{
+	int64_t count = 0;
+	int r = catalogue_number(
+		store, &count, err, "SELECT count(*) FROM image WHERE id = ?", "i", image);
+	*exists = count;
+	return r;
+}
+
 int store_image_set_materialized(
 	struct ramet_store *store, int64_t image, int64_t plain, struct ramet_error *err)
 {

@@ -38,6 +38,9 @@ int store_image_insert(struct ramet_store *store, struct store_image *image,
 /* Note the digest of image, found: it was computed of the file that image.st is of. */
 int store_image_set_digest(struct ramet_store *store, struct store_image *image, const char *digest,
 	struct ramet_error *err);
+/* Whether there is this row. */
+int store_image_exists(
+	struct ramet_store *store, int64_t image, bool *exists, struct ramet_error *err);
 /* The lazy image of this row has its bytes in the image of that row, a plain file, too. */
 int store_image_set_materialized(
 	struct ramet_store *store, int64_t image, int64_t plain, struct ramet_error *err);
