@@ -4,6 +4,7 @@
  * the calls of its export. What exports try when they end (taking their socket or mount away) is
  * refused and does no harm: whoever ends a server tidies up after it.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,9 @@ static const int for_roots[] = {SYS_openat2, SYS_statx};
 
 static const int refused[] = {SYS_unlink, SYS_unlinkat, SYS_rmdir, SYS_umount2, SYS_mount,
 	SYS_clone, SYS_vfork, SYS_fork, SYS_execve, SYS_socket, SYS_connect, SYS_kill};
+
+/* Five seconds for reads that are under way. */
+enum { THREADS_TRIES = 500, THREADS_WAIT_US = 10000 };
 
 /* Bytes of memory of its own; a guest's is not counted. */
 #define MEMORY_MOST ((rlim_t)512 << 20)
@@ -125,6 +129,25 @@ static int catch_forbidden(struct server *server)
 	return sigaction(SIGSYS, &action, NULL) < 0 ? -errno : 0;
 }
 
+/* Seccomp and landlock hold for the thread that enters, and for those that it starts. Some may be there
+ * already: the kernel reads of a ublk device while that is made, and udev right after. */
+static int end_threads(const struct served *served, struct ramet_error *err)
+{
+	int r = 0;
+	for (unsigned tries = 0; served->engine && tries < THREADS_TRIES; tries++) {
+		r = engine_end_threads(served->engine);
+		if (r != -EBUSY)
+			break;
+		usleep(THREADS_WAIT_US);
+		engine_run(served->engine);
+	}
+	return r < 0 ? error_set(err, -r,
+			       "the server cannot shut itself in: a source of %s does not answer, and "
+			       "is being read",
+			       served->given->path)
+		     : 0;
+}
+
 static int enter(const struct confine *confine)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
@@ -138,6 +161,11 @@ static int enter(const struct confine *confine)
 int server_shut_in(struct server *server, struct ramet_error *err)
 {
 	numbers calls = {0}, roots = {0};
+	for (size_t i = 0; i < server->served_count; i++) {
+		int r = end_threads(&server->served[i], err);
+		if (r < 0)
+			return r;
+	}
 	int r = collect(server, &calls, &roots);
 	const struct confine confine = {.threads = true,
 		.trapped = true,

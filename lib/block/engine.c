@@ -431,6 +431,11 @@ const char *engine_kind(const struct engine *engine)
 	return engine->ring ? "io_uring" : "threads";
 }
 
+int engine_end_threads(struct engine *engine)
+{
+	return workers_rest(engine->workers);
+}
+
 static int prepare(
 	struct engine *engine, const struct engine_options *options, struct ramet_error *err)
 {

@@ -80,6 +80,9 @@ bool engine_sleep(struct engine *engine);
 int engine_fd(const struct engine *engine);
 /* Run until nothing is under way. Blocks. */
 void engine_drain(struct engine *engine);
+/* No thread of the engine is left; there are new ones when there is work for them. For whoever gives
+ * rights away, which threads keep that are there already. -EBUSY: one is at work. */
+int engine_end_threads(struct engine *engine);
 /* How many requests are under way that are not reads ahead. */
 unsigned engine_busy(const struct engine *engine);
 struct block_device *engine_device(const struct engine *engine);

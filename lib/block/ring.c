@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ring is allowed nothing but what is used of it (io_uring_register_restrictions(3)): the calls
- * that a ring makes pass by the seccomp filter of whoever has it.
+ * The ring is allowed nothing but what is used of it (io_uring_register_restrictions(3)).
  */
 #include "block/ring.h"
 
@@ -12,26 +11,30 @@
 
 #include "base/cleanup.h"
 
+enum { OPERATIONS_MOST = 4 };
+
 struct ring {
 	struct io_uring uring;
 	unsigned added;
 };
 
-static bool restrict_ring(struct io_uring *uring)
+bool ring_restrict(struct io_uring *uring, const uint8_t *operations, unsigned count)
 {
-	struct io_uring_restriction restrictions[] = {
-		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
-		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
-	};
+	struct io_uring_restriction allowed[OPERATIONS_MOST] = {0};
+	for (unsigned i = 0; i < count && i < OPERATIONS_MOST; i++)
+		allowed[i] = (struct io_uring_restriction){
+			.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = operations[i]};
 	/* Not by liburing: Debian 12's does not give these two away. */
 	int fd = uring->ring_fd;
-	return syscall(SYS_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS, restrictions, 2) ==
+	return count <= OPERATIONS_MOST &&
+	       syscall(SYS_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS, allowed, count) ==
 		       0 &&
 	       syscall(SYS_io_uring_register, fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) == 0;
 }
 
 struct ring *ring_new(unsigned depth, int eventfd)
 {
+	static const uint8_t operations[] = {IORING_OP_READV, IORING_OP_WRITEV};
 	struct ring *ring = calloc(1, sizeof *ring);
 	if (!ring)
 		return NULL;
@@ -39,7 +42,8 @@ struct ring *ring_new(unsigned depth, int eventfd)
 		free(ring);
 		return NULL;
 	}
-	if (io_uring_register_eventfd(&ring->uring, eventfd) < 0 || !restrict_ring(&ring->uring)) {
+	if (io_uring_register_eventfd(&ring->uring, eventfd) < 0 ||
+		!ring_restrict(&ring->uring, operations, ARRAY_SIZE(operations))) {
 		ring_free(ring);
 		return NULL;
 	}

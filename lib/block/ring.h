@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+struct io_uring;
 struct ring;
 
 struct ring_transfer {
@@ -17,6 +18,11 @@ struct ring_transfer {
 	unsigned count;
 	void *owner; /* comes back with the result */
 };
+
+/* A ring that was made with IORING_SETUP_R_DISABLED is opened for these operations (IORING_OP_*), and
+ * no others ever: the calls that a ring makes pass by the seccomp filter of whoever has it. False where
+ * the kernel does not limit rings. */
+bool ring_restrict(struct io_uring *uring, const uint8_t *operations, unsigned count);
 
 /* A ring for at most depth transfers at once, that signals eventfd when one has ended; NULL where the
  * kernel has none for us. */

@@ -34,7 +34,8 @@ struct workers {
 	pthread_t *threads;
 	unsigned started, sleeping, usual, most;
 	unsigned unbegun; /* in waiting */
-	unsigned ended;   /* any that did: it wraps around */
+	unsigned running;
+	unsigned ended; /* any that did: it wraps around */
 	int eventfd;
 	bool ending;
 	bool watch, born; /* there is one; it was started, and has not begun */
@@ -122,11 +123,13 @@ static void *serve(void *argument)
 			continue;
 		}
 		workers->unbegun--;
+		workers->running++;
 		if (behind(workers))
 			grow(workers);
 		pthread_mutex_unlock(&workers->lock);
 		work->run(work);
 		pthread_mutex_lock(&workers->lock);
+		workers->running--;
 		workers->ended++;
 		push(&workers->back, work);
 		notify(workers);
@@ -215,10 +218,8 @@ struct work *workers_take(struct workers *workers)
 	return first;
 }
 
-void workers_free(struct workers *workers)
+static void end_threads(struct workers *workers)
 {
-	if (!workers)
-		return;
 	pthread_mutex_lock(&workers->lock);
 	workers->ending = true;
 	pthread_cond_broadcast(&workers->more);
@@ -226,6 +227,26 @@ void workers_free(struct workers *workers)
 	pthread_mutex_unlock(&workers->lock);
 	for (unsigned i = 0; i < workers->started; i++)
 		pthread_join(workers->threads[i], NULL);
+	workers->started = 0;
+	workers->ending = false;
+}
+
+int workers_rest(struct workers *workers)
+{
+	pthread_mutex_lock(&workers->lock);
+	bool busy = workers->unbegun || workers->running;
+	pthread_mutex_unlock(&workers->lock);
+	if (busy)
+		return -EBUSY;
+	end_threads(workers);
+	return 0;
+}
+
+void workers_free(struct workers *workers)
+{
+	if (!workers)
+		return;
+	end_threads(workers);
 	pthread_cond_destroy(&workers->more);
 	pthread_cond_destroy(&workers->watched);
 	pthread_mutex_destroy(&workers->lock);

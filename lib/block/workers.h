@@ -23,6 +23,8 @@ void workers_add(struct workers *workers, struct work *work);
 bool workers_any(struct workers *workers);
 /* All that has come back since the last call, in a list, the oldest first; NULL for none. */
 struct work *workers_take(struct workers *workers);
+/* Every thread ends; new ones are started when there is work again. -EBUSY: there is some now. */
+int workers_rest(struct workers *workers);
 /* Waits for the work that is being done; what has not begun is dropped. NULL is fine. */
 void workers_free(struct workers *workers);
 

@@ -306,7 +306,7 @@ static int open_device(struct ublk_export *ublk, struct ramet_error *err)
 
 static int make_queue(struct ublk_export *ublk, struct ramet_error *err)
 {
-	int r = io_uring_queue_init(DEPTH, &ublk->ring, IORING_SETUP_COOP_TASKRUN);
+	int r = ublk_ring_new(DEPTH, IORING_SETUP_COOP_TASKRUN, &ublk->ring);
 	if (r < 0)
 		return error_errno(err, -r, "cannot make a queue for %s", ublk->name);
 	ublk->has_ring = true;

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "block/ring.h"
 #include "export/ublk.h"
 
 #define CONTROL "/dev/ublk-control"
@@ -39,6 +40,16 @@ static uint32_t control_command(enum ublk_numbering numbering, uint32_t command)
 	default:
 		return (uint32_t)_IOWR('u', command, struct ublksrv_ctrl_cmd);
 	}
+}
+
+int ublk_ring_new(unsigned entries, unsigned flags, struct io_uring *ring)
+{
+	static const uint8_t command = IORING_OP_URING_CMD;
+	int r = io_uring_queue_init(entries, ring, flags | IORING_SETUP_R_DISABLED);
+	if (r < 0 || ring_restrict(ring, &command, 1))
+		return r;
+	io_uring_queue_exit(ring);
+	return -EOPNOTSUPP;
 }
 
 void ublk_control_begin(struct ublk_control *control, const struct ublk_command *command)
@@ -103,7 +114,7 @@ int ublk_control_open(struct ublk_control *control, struct ramet_error *err)
 		return error_set(err, ENODEV,
 			"this kernel has no ublk devices (" CONTROL
 			"): it needs CONFIG_BLK_DEV_UBLK, and its module, ublk_drv, loaded");
-	int r = io_uring_queue_init(4, &control->ring, IORING_SETUP_SQE128);
+	int r = ublk_ring_new(4, IORING_SETUP_SQE128, &control->ring);
 	if (r < 0) {
 		cleanup_close(&control->fd);
 		control->fd = -1;

@@ -15,6 +15,9 @@ enum ublk_numbering { UBLK_OLD, UBLK_NEW };
 /* The name of an I/O command (UBLK_IO_*) in this numbering. */
 uint32_t ublk_io_command(enum ublk_numbering numbering, uint32_t command);
 
+/* A ring that takes commands to drivers and nothing else. -errno. */
+int ublk_ring_new(unsigned entries, unsigned flags, struct io_uring *ring);
+
 struct ublk_control {
 	int fd;
 	bool has_ring;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -23,6 +24,7 @@ struct patchwork {
 	int fd;
 	_Atomic uint8_t kind[SECTORS];
 	_Atomic int held, put_result, ready_result;
+	_Atomic bool stuck;
 	int flushes, commits;
 };
 
@@ -52,7 +54,9 @@ static int patchwork_map(struct block_device *device, uint64_t offset, uint64_t 
 static int patchwork_ready(struct block_device *device, const struct block_extent *extent)
 {
 	struct patchwork *p = (struct patchwork *)device;
-	usleep(200);
+	do
+		usleep(200);
+	while (p->stuck);
 	p->kind[extent->source] = BLOCK_DATA;
 	return p->ready_result;
 }
@@ -438,6 +442,44 @@ static void ends_come_later(void)
 	close(p.fd);
 }
 
+/* Threads that have ended are counted by the kernel for a moment more. The links of the folder are
+ * itself, the one above, and one for each thread. */
+static bool is_alone(void)
+{
+	struct stat st = {0};
+	for (int i = 0; i < 5000 && st.st_nlink != 3; i++) {
+		usleep(i ? 1000 : 0);
+		stat("/proc/self/task", &st);
+	}
+	return st.st_nlink == 3;
+}
+
+static void threads_end_and_come_again(void)
+{
+	struct patchwork p;
+	struct engine *engine;
+	struct ramet_error err = {0};
+	patchwork_make(&p);
+	REQUIRE(engine_new(&p.device, &(struct engine_options){0}, &engine, &err) == 0);
+	for (int round = 0; round < 3; round++) {
+		CHECK(is_alone());
+		for (uint64_t i = 0; i < SECTORS; i++)
+			p.kind[i] = BLOCK_WAIT;
+		p.stuck = true;
+		for (int i = 0; i < REQUESTS; i++)
+			ask(engine, &asked[i], BLOCK_READ, (uint64_t)i * SECTOR, MOST);
+		engine_run(engine);
+		CHECK_EQ(engine_end_threads(engine), -EBUSY);
+		p.stuck = false;
+		engine_drain(engine);
+		for (int i = 0; i < REQUESTS; i++)
+			CHECK(asked[i].done && asked[i].result == 0);
+		CHECK_EQ(engine_end_threads(engine), 0);
+	}
+	engine_free(engine);
+	close(p.fd);
+}
+
 TEST_MAIN({"reads answer what the device has, by io_uring", reads_by_ring},
 	{"reads answer what the device has, by threads", reads_by_threads},
 	{"reads answer what the device has, from the page cache", reads_from_the_cache},
@@ -449,4 +491,5 @@ TEST_MAIN({"reads answer what the device has, by io_uring", reads_by_ring},
 	{"a failure reaches the request that it is of, from the page cache",
 		failures_from_the_cache},
 	{"no request ends before it was taken, however long the chain", ends_come_later},
+	{"threads end when that is asked for, and come again", threads_end_and_come_again},
 	{"a file is a device", a_file_is_a_device})
