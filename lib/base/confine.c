@@ -194,6 +194,19 @@ static int allow_these(const struct confine *confine, scmp_filter_ctx filter,
 	return r;
 }
 
+/* Memory that can be executed is never had. */
+static int allow_asked(const struct confine *confine, scmp_filter_ctx filter)
+{
+	int r = 0;
+	for (size_t i = 0; i < confine->call_count && r == 0; i++) {
+		int call = confine->calls[i];
+		bool makes_memory = call == SCMP_SYS(mmap) || call == SCMP_SYS(mprotect);
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, makes_memory,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	}
+	return r;
+}
+
 static int allow_some(const struct confine *confine, scmp_filter_ctx filter)
 {
 	const struct some always[] = {
@@ -277,7 +290,7 @@ int confine_calls(const struct confine *confine)
 	if (r == 0)
 		r = allow_some(confine, filter);
 	if (r == 0)
-		r = allow(filter, confine->calls, confine->call_count);
+		r = allow_asked(confine, filter);
 	if (r == 0)
 		r = refuse(confine, filter);
 	if (r == 0)

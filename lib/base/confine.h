@@ -19,7 +19,8 @@ struct confine {
 	 * for reading. */
 	const int *folders;
 	size_t folder_count;
-	const int *calls; /* further calls (SYS_*), with any arguments */
+	/* Further calls (SYS_*), with any arguments; but memory is not made executable. */
+	const int *calls;
 	size_t call_count;
 	bool trapped; /* a call that is not allowed raises SIGSYS, for a last word, and is not made */
 	/* Calls that are refused with EPERM, where the others that are not allowed end the process. */

@@ -443,7 +443,7 @@ static void fuse_stop(struct export *export)
 	fuse->connection.events = 0;
 }
 
-static const int syscalls[] = {SYS_read, SYS_write, SYS_writev, SYS_madvise, SYS_umount2, -1};
+static const int syscalls[] = {SYS_read, SYS_write, SYS_writev, SYS_madvise, -1};
 
 const struct export_ops export_fuse = {
 	.name = "fuse",

@@ -73,6 +73,27 @@ else
   check "an idle server takes at most 2 MiB ($pss KiB)" [ "$pss" -le 2048 ]
 fi
 
+# What a server that was taken over would do: strace changes the next call that it makes.
+forbidden() {
+  strace -qq -o traced -p "$pid" -e trace=poll,ppoll -e inject=poll,ppoll:retval=0:syscall=getppid &
+  tracer=$!
+  for _ in $(seq 50); do
+    nbdinfo --size "$(uri vm base)" > /dev/null 2>&1
+    alive "$pid" || break
+    sleep 0.1
+  done
+  wait $tracer
+  gone "$pid" && grep -q "Z tried system call 110, which is forbidden to it, and was ended$" "$RAMET_ROOT/forks/vm/log"
+}
+if [ "$(id -u)" = 0 ] && [ "$(uname -m)" = x86_64 ] && command -v strace > /dev/null; then
+  check "a server that makes a forbidden call is ended, and its log says so" forbidden
+  "$RAMET" detach vm
+  check "and its fork is attached again" "$RAMET" attach vm --via nbd
+  pid=$(field vm "a['pid']")
+else
+  skip "a server that makes a forbidden call is ended, and its log says so" "strace, or root, is missing"
+fi
+
 # --- detaching
 check "detach ends the server" "$RAMET" detach vm
 check "it is gone" gone "$pid"
