@@ -15,6 +15,7 @@ if [ "${1:-}" = prepare ]; then
   truncate -s %512 base
   "$TREE_DUMP" squashfs base > expected || exit 1
   head -c 8M /dev/urandom > disk
+  mkdir folder && cp disk folder/ || exit 1
   truncate -s 24M volume && mke2fs -q -F volume || exit 1
   exit 0
 fi
@@ -33,7 +34,7 @@ modprobe ublk_drv
 
 # serve OPTION... FILE: sets $device and $server.
 serve() {
-  "$SERVE" "$@" > ready 2> log &
+  env ${preload:+"LD_PRELOAD=$preload"} "$SERVE" "$@" > ready 2> log &
   server=$!
   for _ in $(seq 200); do grep -q ^ready ready && break; sleep 0.05; done
   device=$(sed -n 's/^ready //p' ready)
@@ -141,6 +142,41 @@ again() {
   mount -t ext4 -o ro,noload "$device" mnt && cmp mnt/disk "$PREPARED/disk" && umount mnt && end && gone
 }
 check "the next one takes its device away, and serves again" again
+
+# The kernel reads while the device is made, and what it reads is in no cache: threads do that.
+lazily() {
+  "$RAMET" fork "$PREPARED/folder" lazy > log || return 1
+  echo 3 > /proc/sys/vm/drop_caches
+  "$RAMET" attach lazy --via ublk --json > attached || return 1
+  server=$(sed -n 's/.*"pid": \([0-9]*\).*/\1/p' attached)
+  device=$(grep -o '/dev/ublkb[0-9]*' attached | head -n 1)
+  mount -t squashfs -o ro "$device" mnt && cmp mnt/disk "$PREPARED/disk" && umount mnt
+}
+# Its own threads, that is; those of the kernel's io_uring are listed beside them.
+shut_in() {
+  for task in "/proc/$server"/task/*; do
+    grep -q ^iou- "$task/comm" || grep ^Seccomp: "$task/status"
+  done > threads
+  cat threads
+  [ "$(wc -l < threads)" -gt 1 ] && ! grep -v '2$' threads
+}
+check "ramet attach --via ublk serves a folder" lazily
+check "no thread of the server is outside of its sandbox" shut_in
+"$RAMET" detach lazy
+
+# As on Linux 6.0 to 6.3.
+older() {
+  serve ublk - disk && cmp "$device" disk &&
+    dd if=new of="$device" bs=1M seek=4 conv=notrunc,fsync status=none &&
+    dd if=disk bs=1M skip=4 count=3 status=none | cmp new - && end && gone
+}
+preload=$BUILD_ROOT/tests/tools/old-ublk.so
+if timeout 5 env LD_PRELOAD="$preload" "$SERVE" ublk - disk 2>&1 | grep -q "not supported"; then
+  skip "commands by their older numbers" "this kernel has them no more"
+else
+  check "commands by their older numbers" older
+fi
+preload=
 
 attached() {
   "$RAMET" attach vm --via ublk --all --json > attached || return 1
