@@ -392,6 +392,26 @@ SERVE=$SERVE runuser -u nobody -- sh as-user "$PWD"
 END
   by_user() { unshare -m sh user/steps > said 2>&1; cat said user/out; grep -q ^changed said; }
   check "without root it is mounted, and unmounted, by fusermount3" by_user
+  cat > user/attach << 'END'
+set -eu
+mount --bind user/fuse /dev/fuse
+exec runuser -u nobody -- sh -eu user/as-attacher
+END
+  cat > user/as-attacher << 'END'
+cd user
+export RAMET_ROOT=$PWD/store
+mkdir tree
+cp file tree/
+"$RAMET" fork tree vm
+"$RAMET" attach vm --via fuse > attached
+mounted=$(sed -n 's/^base  *//p' attached)
+"$RAMET" build tree same
+cmp same "$mounted" && grep -q " $RAMET_ROOT/.* fuse" /proc/mounts
+"$RAMET" detach vm
+! grep " $RAMET_ROOT" /proc/mounts && [ ! -e "$mounted" ] && echo detached
+END
+  by_attach() { unshare -m sh user/attach > said 2>&1; cat said; grep -qx detached said; }
+  check "without root a fork is attached, and detached" by_attach
   cat > user/others << 'END'
 set -eu
 mount --bind user/fuse /dev/fuse
