@@ -46,6 +46,21 @@ char *arena_copy(struct arena *arena, const void *bytes, size_t length)
 	return copy;
 }
 
+void arena_join(struct arena *arena, struct arena *from)
+{
+	if (!arena->chunks) {
+		*arena = *from;
+	} else if (from->chunks) {
+		/* Behind the newest one, which still has room. */
+		struct arena_chunk *last = from->chunks;
+		while (last->next)
+			last = last->next;
+		last->next = arena->chunks->next;
+		arena->chunks->next = from->chunks;
+	}
+	*from = (struct arena){0};
+}
+
 void arena_free(struct arena *arena)
 {
 	while (arena->chunks) {

@@ -15,6 +15,8 @@ struct arena {
 void *arena_alloc(struct arena *arena, size_t length);
 /* length bytes and a NUL after them, packed without alignment; NULL without memory. */
 char *arena_copy(struct arena *arena, const void *bytes, size_t length);
+/* All that from has handed out is arena's from now on; from is empty. */
+void arena_join(struct arena *arena, struct arena *from);
 void arena_free(struct arena *arena);
 
 #endif

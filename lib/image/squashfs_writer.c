@@ -12,7 +12,6 @@
 #include "image/squashfs_writer.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +20,7 @@
 #include <sqfs/error.h>
 
 #include "base/cleanup.h"
+#include "base/processors.h"
 #include "image/compression.h"
 #include "image/formats.h"
 #include "image/layout.h"
@@ -44,14 +44,6 @@ int squashfs_failed(
 	if (code == SQFS_ERROR_ALLOC)
 		return error_memory(err);
 	return error_set(err, EIO, "cannot %s: libsquashfs failed with code %d", what, code);
-}
-
-static unsigned count_workers(void)
-{
-	cpu_set_t set;
-	if (sched_getaffinity(0, sizeof set, &set) < 0)
-		return 1;
-	return MIN((unsigned)CPU_COUNT(&set), (unsigned)MOST_WORKERS);
 }
 
 static int make_compressors(
@@ -104,7 +96,7 @@ static int make_parts(struct squashfs_writer *writer)
 	int r = squashfs_tails_init(writer);
 	if (r != 0)
 		return r;
-	unsigned workers = count_workers();
+	unsigned workers = processors_count(MOST_WORKERS);
 	const sqfs_block_processor_desc_t description = {
 		.size = sizeof description,
 		.max_block_size = BLOCK_SIZE,

@@ -22,7 +22,7 @@ static int verify(const struct content *content, const char **how)
 	if (fstat(content->fd, &st) < 0)
 		return -errno;
 	bool same_file = st.st_ino == node->host_inode &&
-			 st.st_dev == content->tree->devices.items[node->device] &&
+			 st.st_dev == content->tree->devices->items[node->device] &&
 			 S_ISREG(st.st_mode);
 	if (!same_file)
 		*how = "was replaced";

@@ -44,7 +44,7 @@ static int open_below(
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return tree_node_error(tree, node, errno, "read the folder", err);
-	if (st.st_ino != node->host_inode || st.st_dev != tree->devices.items[node->device])
+	if (st.st_ino != node->host_inode || st.st_dev != tree->devices->items[node->device])
 		return tree_node_stale(tree, node, "was replaced", err);
 	cache_fd(tree, node, fd);
 	return TAKE_FD(fd);

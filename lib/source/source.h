@@ -16,10 +16,15 @@
 #include "base/progress.h"
 #include "source/tree.h"
 
+/* Threads that walk one folder. */
+#define WALK_MOST 4
+
 struct source_options {
 	const struct stat *avoid; /* a directory that must not be met (the output's), or NULL */
 	struct meter *meter;      /* told the number of entries, or NULL */
 	uint64_t *walked;         /* the running count of entries for meter, or NULL */
+	unsigned
+		threads; /* that walk a large folder; 0: as the processors are, at most WALK_MOST */
 	/* Told what a user should know. May be NULL. */
 	void (*note)(void *ctx, const char *sentence);
 	void *note_ctx;

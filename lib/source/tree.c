@@ -14,23 +14,55 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 
-int tree_new(struct tree **out, struct ramet_error *err)
+static struct tree *make_tree(struct tree_devices *devices)
 {
 	struct tree *tree = calloc(1, sizeof *tree);
-	if (!tree)
-		return error_memory(err);
-	for (size_t i = 0; i < TREE_OPEN_DIRECTORIES; i++)
+	for (size_t i = 0; tree && i < TREE_OPEN_DIRECTORIES; i++)
 		tree->open[i].fd = -1;
-	*out = tree;
+	if (tree)
+		tree->devices = devices;
+	return tree;
+}
+
+int tree_new(struct tree **out, struct ramet_error *err)
+{
+	struct tree_devices *devices = calloc(1, sizeof *devices);
+	*out = devices ? make_tree(devices) : NULL;
+	if (!*out) {
+		free(devices);
+		return error_memory(err);
+	}
+	pthread_mutex_init(&devices->lock, NULL);
 	return 0;
+}
+
+static void close_directories(struct tree *tree)
+{
+	for (size_t i = 0; i < TREE_OPEN_DIRECTORIES; i++)
+		cleanup_close(&tree->open[i].fd);
+}
+
+struct tree *tree_branch_new(const struct tree *tree)
+{
+	struct tree *branch = make_tree(tree->devices);
+	if (branch)
+		memcpy(&branch->origins, &tree->origins, sizeof branch->origins);
+	return branch;
+}
+
+void tree_branch_join(struct tree *tree, struct tree *branch)
+{
+	arena_join(&tree->arena, &branch->arena);
+	tree->omitted_xattrs += branch->omitted_xattrs;
+	close_directories(branch);
+	free(branch);
 }
 
 void tree_free(struct tree *tree)
 {
 	if (!tree)
 		return;
-	for (size_t i = 0; i < TREE_OPEN_DIRECTORIES; i++)
-		cleanup_close(&tree->open[i].fd);
+	close_directories(tree);
 	for (size_t i = 0; i < tree->origins.count; i++) {
 		struct tree_origin *origin = &tree->origins.items[i];
 		cleanup_close(&origin->fd);
@@ -38,7 +70,8 @@ void tree_free(struct tree *tree)
 		free(origin->name);
 	}
 	vector_free(&tree->origins);
-	vector_free(&tree->devices);
+	pthread_mutex_destroy(&tree->devices->lock);
+	free(tree->devices);
 	arena_free(&tree->arena);
 	free(tree);
 }
@@ -169,19 +202,33 @@ int tree_origin_new(
 	return 0;
 }
 
+/* The newest first: neighbours share a device. */
+static int find_device(struct tree_devices *devices, dev_t device)
+{
+	for (size_t i = atomic_load_explicit(&devices->count, memory_order_acquire); i-- > 0;)
+		if (devices->items[i] == device)
+			return (int)i;
+	return -EOVERFLOW;
+}
+
+static int add_device(struct tree_devices *devices, dev_t device)
+{
+	pthread_mutex_lock(&devices->lock);
+	int index = find_device(devices, device);
+	size_t count = atomic_load_explicit(&devices->count, memory_order_relaxed);
+	if (index < 0 && count < TREE_MOST_DEVICES) {
+		devices->items[count] = device;
+		atomic_store_explicit(&devices->count, count + 1, memory_order_release);
+		index = (int)count;
+	}
+	pthread_mutex_unlock(&devices->lock);
+	return index;
+}
+
 int tree_device_index(struct tree *tree, dev_t device)
 {
-	/* The newest first: neighbours share a device. */
-	for (size_t i = tree->devices.count; i-- > 0;)
-		if (tree->devices.items[i] == device)
-			return (int)i;
-	if (tree->devices.count >= TREE_MOST_DEVICES)
-		return -EOVERFLOW;
-	dev_t *added = vector_push(&tree->devices);
-	if (!added)
-		return -ENOMEM;
-	*added = device;
-	return (int)tree->devices.count - 1;
+	int index = find_device(tree->devices, device);
+	return index >= 0 ? index : add_device(tree->devices, device);
 }
 
 /* Hard links: an open-addressed table of the first name met for each inode of the host. */

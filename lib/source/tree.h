@@ -9,6 +9,8 @@
 #ifndef SOURCE_TREE_H
 #define SOURCE_TREE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -93,11 +95,22 @@ struct tree_open {
 	uint64_t used;
 };
 
+/* As many origins, and as many devices of hosts, can nodes tell apart. */
+#define TREE_MOST_ORIGINS 4096
+#define TREE_MOST_DEVICES 4096
+
+/* Devices of the host, shared with branches: which number one gets may differ from walk to walk. */
+struct tree_devices {
+	pthread_mutex_t lock; /* of who adds one */
+	atomic_size_t count;
+	dev_t items[TREE_MOST_DEVICES];
+};
+
 struct tree {
 	struct arena arena;
 	struct tree_node *root;
 	VECTOR(struct tree_origin) origins;
-	VECTOR(dev_t) devices;
+	struct tree_devices *devices;
 	struct tree_open open[TREE_OPEN_DIRECTORIES];
 	uint64_t clock; /* for open: least recently used goes first */
 	/* Set by tree_finish. */
@@ -117,13 +130,17 @@ static inline void tree_freep(struct tree **tree)
 }
 #define _cleanup_tree_ __attribute__((cleanup(tree_freep)))
 
+/*
+ * What another thread adds nodes to tree with: it has its memory and its open directories to itself, and
+ * tree's origins, to which nobody adds meanwhile. Nodes of the one may hang below those of the other.
+ * tree_branch_join makes it a part of the tree again, and frees it. NULL without memory.
+ */
+struct tree *tree_branch_new(const struct tree *tree);
+void tree_branch_join(struct tree *tree, struct tree *branch);
+
 /* A zeroed node called by the length bytes of name (no NUL among them), which are copied; it is not
  * yet in any directory. NULL without memory. */
 struct tree_node *tree_node_new(struct tree *tree, const char *name, size_t length);
-
-/* As many origins, and as many devices of hosts, can nodes tell apart. */
-#define TREE_MOST_ORIGINS 4096
-#define TREE_MOST_DEVICES 4096
 
 /* A new origin, the last of tree->origins; its path is a copy of name. -ENOMEM, -E2BIG. */
 struct tree_origin;
@@ -226,7 +243,7 @@ int tree_node_stale(const struct tree *tree, const struct tree_node *node, const
  */
 int tree_directory_fd(struct tree *tree, const struct tree_node *node, struct ramet_error *err);
 
-/* The index of a host device, added when it is new; -ENOMEM, -EOVERFLOW. */
+/* The index of a host device, added when it is new; -EOVERFLOW. By any thread. */
 int tree_device_index(struct tree *tree, dev_t device);
 
 #endif

@@ -13,43 +13,31 @@
 #include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
-#include "source/source.h"
+#include "source/walk_inside.h"
 
 #define DIRENT_BUFFER ((size_t)64 * 1024)
+#define COUNT_STEP    64 /* entries are counted in such steps: threads share the sum */
 
-struct walk {
-	struct tree *tree;
-	const struct source_options *options;
-	uint16_t origin;
-	char *buffer;      /* for getdents64 */
-	struct text names; /* of one directory, NUL-separated */
-	VECTOR(const char *) sorted;
-};
-
-static void walk_release(struct walk *walk)
+/* fd is at its start: it was opened for this walk. */
+static int read_names(struct walker *walker, int fd)
 {
-	free(walk->buffer);
-	text_free(&walk->names);
-	vector_free(&walk->sorted);
-}
-
-static int read_names(struct walk *walk, int fd)
-{
-	text_truncate(&walk->names, 0);
-	if (lseek(fd, 0, SEEK_SET) < 0)
-		return -errno;
+	if (!walker->buffer)
+		walker->buffer = malloc(DIRENT_BUFFER);
+	if (!walker->buffer)
+		return -ENOMEM;
+	text_truncate(&walker->names, 0);
 	for (;;) {
-		ssize_t n = getdents64(fd, walk->buffer, DIRENT_BUFFER);
+		ssize_t n = getdents64(fd, walker->buffer, DIRENT_BUFFER);
 		if (n <= 0)
 			return n < 0 ? -errno : 0;
 		for (ssize_t at = 0; at < n;) {
-			const struct dirent64 *entry = (const void *)(walk->buffer + at);
+			const struct dirent64 *entry = (const void *)(walker->buffer + at);
 			const char *name = entry->d_name;
 			if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
-				text_append_bytes(&walk->names, name, strlen(name) + 1);
+				text_append_bytes(&walker->names, name, strlen(name) + 1);
 			at += entry->d_reclen;
 		}
-		if (walk->names.failed)
+		if (walker->names.failed)
 			return -ENOMEM;
 	}
 }
@@ -59,18 +47,18 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int sort_names(struct walk *walk)
+static int sort_names(struct walker *walker)
 {
-	walk->sorted.count = 0;
-	const char *end = walk->names.data + walk->names.length;
-	for (const char *name = walk->names.data; name < end; name += strlen(name) + 1) {
-		const char **place = vector_push(&walk->sorted);
+	walker->sorted.count = 0;
+	const char *end = walker->names.data + walker->names.length;
+	for (const char *name = walker->names.data; name < end; name += strlen(name) + 1) {
+		const char **place = vector_push(&walker->sorted);
 		if (!place)
 			return -ENOMEM;
 		*place = name;
 	}
-	if (walk->sorted.count)
-		qsort(walk->sorted.items, walk->sorted.count, sizeof(char *), compare_names);
+	if (walker->sorted.count)
+		qsort(walker->sorted.items, walker->sorted.count, sizeof(char *), compare_names);
 	return 0;
 }
 
@@ -136,14 +124,14 @@ static int take_stat(
 	return 0;
 }
 
-static int refuse_output(const struct walk *walk, const struct tree_node *node,
-	const struct stat *st, struct ramet_error *err)
+static int refuse_output(const struct tree *tree, const struct source_options *options,
+	const struct tree_node *node, const struct stat *st, struct ramet_error *err)
 {
-	const struct stat *avoid = walk->options->avoid;
+	const struct stat *avoid = options->avoid;
 	if (!avoid || st->st_ino != avoid->st_ino || st->st_dev != avoid->st_dev)
 		return 0;
 	_cleanup_text_ struct text path = {0};
-	tree_host_path(walk->tree, node, &path);
+	tree_host_path(tree, node, &path);
 	return error_set(err, EINVAL,
 		"the image would be written into %s, which is part of what it is made of; "
 		"write it somewhere else",
@@ -151,82 +139,84 @@ static int refuse_output(const struct walk *walk, const struct tree_node *node,
 }
 
 /* Everything about one name but the entries of a directory. */
-static int take_entry(struct walk *walk, struct tree_node *directory, int dirfd,
-	struct tree_node *node, struct ramet_error *err)
+static int take_entry(
+	struct walker *walker, int dirfd, struct tree_node *node, struct ramet_error *err)
 {
+	struct tree *tree = walker->tree;
 	struct stat st;
 	uint32_t birth;
 	if (look_at(dirfd, node->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, &st, &birth) < 0)
-		return errno == ENOENT ? tree_node_stale(walk->tree, node, "vanished", err)
-				       : tree_node_error(walk->tree, node, errno, "look at", err);
-	int r = take_stat(walk->tree, node, &st, birth);
+		return errno == ENOENT ? tree_node_stale(tree, node, "vanished", err)
+				       : tree_node_error(tree, node, errno, "look at", err);
+	int r = take_stat(tree, node, &st, birth);
 	if (r < 0)
-		return tree_node_error(walk->tree, node, -r, "take in", err);
-	if (S_ISDIR(st.st_mode))
-		r = refuse_output(walk, node, &st, err);
-	else if (S_ISLNK(st.st_mode))
-		r = read_target(walk->tree, node, dirfd, err);
-	return r < 0 ? r : source_read_xattrs(walk->tree, node, dirfd, node->name, err);
+		return tree_node_error(tree, node, -r, "take in", err);
+	if (S_ISDIR(st.st_mode)) {
+		struct tree_node **place = vector_push(&walker->found);
+		if (!place)
+			return error_memory(err);
+		*place = node;
+		r = refuse_output(tree, walker->walk->options, node, &st, err);
+	} else if (S_ISLNK(st.st_mode)) {
+		r = read_target(tree, node, dirfd, err);
+	}
+	return r < 0 ? r : source_read_xattrs(tree, node, dirfd, node->name, err);
+}
+
+/* Progress is told by the caller's own thread, of all of them. */
+static void count_entries(struct walker *walker)
+{
+	struct walk *walk = walker->walk;
+	uint64_t walked = atomic_fetch_add(&walk->walked, walker->uncounted) + walker->uncounted;
+	walker->uncounted = 0;
+	if (walker == walk->walkers[0] && walk->options->meter)
+		meter_advance(walk->options->meter, *walk->options->walked + walked);
 }
 
 static int take_entries(
-	struct walk *walk, struct tree_node *directory, int dirfd, struct ramet_error *err)
+	struct walker *walker, struct tree_node *directory, int dirfd, struct ramet_error *err)
 {
 	struct tree_node **place = &directory->first;
-	for (size_t i = 0; i < walk->sorted.count; i++) {
-		const char *name = walk->sorted.items[i];
-		struct tree_node *node = tree_node_new(walk->tree, name, strlen(name));
+	for (size_t i = 0; i < walker->sorted.count && !atomic_load(&walker->walk->stopped); i++) {
+		const char *name = walker->sorted.items[i];
+		struct tree_node *node = tree_node_new(walker->tree, name, strlen(name));
 		if (!node)
 			return error_memory(err);
 		node->parent = directory;
-		node->origin = walk->origin;
+		node->origin = walker->walk->origin;
 		*place = node;
 		place = &node->next;
-		int r = take_entry(walk, directory, dirfd, node, err);
+		int r = take_entry(walker, dirfd, node, err);
 		if (r < 0)
 			return r;
-		if (walk->options->meter)
-			meter_advance(walk->options->meter, ++*walk->options->walked);
+		if (++walker->uncounted == COUNT_STEP)
+			count_entries(walker);
 	}
+	count_entries(walker);
 	return 0;
 }
 
-static int walk_directory(struct walk *walk, struct tree_node *node, struct ramet_error *err)
+int walk_directory(struct walker *walker, struct tree_node *node, struct ramet_error *err)
 {
-	int fd = tree_directory_fd(walk->tree, node, err);
+	struct tree *tree = walker->tree;
+	int fd = tree_directory_fd(tree, node, err);
 	if (fd < 0)
 		return fd;
-	int r = read_names(walk, fd);
+	int r = read_names(walker, fd);
 	if (r == 0)
-		r = sort_names(walk);
+		r = sort_names(walker);
 	if (r < 0)
-		return tree_node_error(walk->tree, node, -r, "read the folder", err);
-	r = take_entries(walk, node, fd, err);
+		return tree_node_error(tree, node, -r, "read the folder", err);
+	r = take_entries(walker, node, fd, err);
 	if (r < 0)
 		return r;
 	struct stat st;
 	if (fstat(fd, &st) < 0)
-		return tree_node_error(walk->tree, node, errno, "look at", err);
+		return tree_node_error(tree, node, errno, "look at", err);
 	if (tree_time(st.st_mtim.tv_sec) != node->mtime ||
 		st.st_mtim.tv_nsec != (long)node->mtime_nsec)
-		return tree_node_stale(walk->tree, node, "changed", err);
+		return tree_node_stale(tree, node, "changed", err);
 	return 0;
-}
-
-static int walk_below(struct tree *tree, struct tree_node *top,
-	const struct source_options *options, struct ramet_error *err)
-{
-	__attribute__((cleanup(walk_release))) struct walk walk = {
-		.tree = tree, .options = options, .origin = top->origin};
-	walk.buffer = malloc(DIRENT_BUFFER);
-	if (!walk.buffer)
-		return error_memory(err);
-	struct stat st = {.st_ino = top->host_inode, .st_dev = tree->devices.items[top->device]};
-	int r = refuse_output(&walk, top, &st, err);
-	for (struct tree_node *node = top; node && r == 0; node = tree_next(node))
-		if (S_ISDIR(node->mode))
-			r = walk_directory(&walk, node, err);
-	return r;
 }
 
 /* Open path itself: an O_PATH fd, so that a fifo or a device is not disturbed by a look at it. */
@@ -279,6 +269,8 @@ int source_take(struct tree *tree, const char *path, const char *name, bool allo
 		return error_errno(err, -r, "cannot take in %s", path);
 	const struct tree_origin *origin = &tree->origins.items[node->origin];
 	r = source_read_xattrs(tree, node, origin->fd, origin->name ? origin->name : ".", err);
+	if (r == 0 && S_ISDIR(st.st_mode))
+		r = refuse_output(tree, options, node, &st, err);
 	if (r == 0 && S_ISDIR(st.st_mode))
 		r = walk_below(tree, node, options, err);
 	*top = node;
