@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/leave.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-
-enum { FD_MOST = 4096 };
+#include "base/text.h"
 
 int leave_parent(void)
 {
@@ -21,18 +20,20 @@ int leave_parent(void)
 	return pid < 0 ? -errno : 0;
 }
 
-void leave_files(bool (*is_ours)(const void *ctx, int fd), const void *ctx)
+/* Which there are only /proc tells: their numbers may be any, and far more than a loop should try. */
+int leave_files(bool (*is_ours)(const void *ctx, int fd), const void *ctx)
 {
-	struct rlimit limit = {0};
-	getrlimit(RLIMIT_NOFILE, &limit);
-	int last = STDERR_FILENO;
-	for (int fd = last + 1; (rlim_t)fd < MIN(limit.rlim_cur, FD_MOST); fd++)
-		if (is_ours(ctx, fd)) {
-			if (fd > last + 1)
-				close_range((unsigned)last + 1, (unsigned)fd - 1, 0);
-			last = fd;
-		}
-	close_range((unsigned)last + 1, ~0u, 0);
+	DIR *open_files = opendir("/proc/self/fd");
+	if (!open_files)
+		return -errno;
+	for (const struct dirent *entry; (entry = readdir(open_files));) {
+		uint64_t fd;
+		if (text_parse_uint(entry->d_name, INT32_MAX, &fd) == 0 && fd > STDERR_FILENO &&
+			(int)fd != dirfd(open_files) && !is_ours(ctx, (int)fd))
+			close((int)fd);
+	}
+	closedir(open_files);
+	return 0;
 }
 
 int leave_terminal(void)

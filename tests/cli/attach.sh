@@ -64,6 +64,18 @@ exec 9<&-
 pid=$(field vm "a['pid']")
 # shellcheck disable=SC2012
 check "nothing of whoever started it is open in it" sh -c "! readlink /proc/$pid/fd/* | grep -q tree/big"
+"$RAMET" detach vm
+many_files() {
+  python3 -c 'import os, resource, subprocess, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (4200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for _ in range(4120):
+    os.set_inheritable(os.open("/dev/null", os.O_RDONLY), True)
+sys.exit(subprocess.run(sys.argv[1:], close_fds=False).returncode)' "$RAMET" attach vm --via nbd
+}
+check "whoever starts it may have thousands of files open" many_files
+"$RAMET" detach vm
+"$RAMET" attach vm --via nbd > /dev/null
+pid=$(field vm "a['pid']")
 pss=$(sed -n 's/^Pss: *\([0-9]*\) kB/\1/p' "/proc/$pid/smaps_rollup")
 if [ -z "${pss:-}" ]; then
   skip "an idle server takes at most 2 MiB" "its smaps_rollup cannot be read"
