@@ -116,7 +116,7 @@ static void forbidden(int signal, siginfo_t *info, void *context)
 	char sentence[96];
 	snprintf(sentence, sizeof sentence,
 		"tried system call %d, which is forbidden to it, and was ended", info->si_syscall);
-	log_note(&last_words_of->log, sentence);
+	log_last_words(&last_words_of->log, sentence);
 	close_range(STDERR_FILENO + 1, ~0u, 0);
 	_exit(EXIT_FAILURE);
 }

@@ -132,13 +132,19 @@ static void flushed(struct block_request *request, int result)
 	request->failed = result;
 }
 
+/* Writes under way end first: they are acknowledged, too. */
 static void flush(struct server *server, struct served *served)
 {
 	struct block_request request = {.operation = BLOCK_FLUSH, .done = flushed};
+	engine_drain(served->engine);
 	engine_submit(served->engine, &request);
 	engine_drain(served->engine);
-	if (request.failed < 0)
-		log_note(&server->log, "what was written could not be flushed to its disk");
+	if (request.failed == 0)
+		return;
+	char sentence[256];
+	snprintf(sentence, sizeof sentence, "%s: what was written is not all on its disk: %s",
+		served->given->name, strerror(-request.failed));
+	log_note(&server->log, sentence);
 }
 
 static void save(struct server *server, struct served *served)

@@ -20,6 +20,9 @@ struct server_log {
 void log_open(struct server_log *log, int fd);
 /* ctx is the log: as struct export_options has it. */
 void log_note(void *ctx, const char *sentence);
+/* The same in a handler of signals of a process that ends by it: it may have interrupted log_note(), so
+ * there is no waiting for a lock, nor for memory. */
+void log_last_words(struct server_log *log, const char *sentence);
 
 /* A drive that is served. */
 struct served {

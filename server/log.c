@@ -37,11 +37,8 @@ static void forget_half(struct server_log *log)
 	free(kept);
 }
 
-void log_note(void *ctx, const char *sentence)
+static void append(struct server_log *log, const char *sentence, bool may_forget)
 {
-	struct server_log *log = ctx;
-	if (log->fd < 0)
-		return;
 	char line[LINE_MOST];
 	time_t now = time(NULL);
 	struct tm utc;
@@ -50,10 +47,24 @@ void log_note(void *ctx, const char *sentence)
 	text_disarm(line);
 	length = MIN(length + (size_t)MAX(n, 0), sizeof line - 2);
 	line[length++] = '\n';
-	pthread_mutex_lock(&log->lock);
-	if (log->end > LOG_MOST)
+	if (may_forget && log->end > LOG_MOST)
 		forget_half(log);
 	if (pwrite_full(log->fd, line, length, log->end) == 0)
 		log->end += length;
+}
+
+void log_note(void *ctx, const char *sentence)
+{
+	struct server_log *log = ctx;
+	if (log->fd < 0)
+		return;
+	pthread_mutex_lock(&log->lock);
+	append(log, sentence, true);
 	pthread_mutex_unlock(&log->lock);
+}
+
+void log_last_words(struct server_log *log, const char *sentence)
+{
+	if (log->fd >= 0)
+		append(log, sentence, false);
 }

@@ -178,14 +178,23 @@ static void leave_all(int status)
 	_exit(status);
 }
 
+static struct server_log *last_log; /* NULL: nothing is being written any more */
+
 /* Once it has rung there is nothing left to wait for. */
 static void ring(int signal)
 {
+	if (last_log)
+		log_last_words(last_log,
+			"ends before what was written to the volume is all on its disk, which is slow: "
+			"the kernel goes on with that");
 	leave_all(EXIT_FAILURE);
 }
 
 static void end(struct server *server)
 {
+	for (size_t i = 0; i < server->served_count; i++)
+		if (!server->served[i].device->read_only)
+			last_log = &server->log;
 	signal(SIGALRM, ring);
 	alarm(END_SECONDS);
 	for (size_t i = 0; i < server->served_count; i++) {
@@ -196,6 +205,7 @@ static void end(struct server *server)
 			server->ops->stop(served->export);
 	}
 	devices_end_writes(server);
+	last_log = NULL;
 	alarm(READS_SECONDS);
 	devices_end_reads(server);
 	close_exports(server);
@@ -252,10 +262,10 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = read_config((int)config, &server.config);
 	const struct kept kept = {&server.config, (int)answer_fd};
-	if (r == 0) {
-		leave_files(is_kept, &kept);
+	if (r == 0)
+		r = leave_files(is_kept, &kept);
+	if (r == 0)
 		r = leave_terminal();
-	}
 	if (r < 0)
 		return refuse((int)answer_fd, r, &err);
 	log_open(&server.log, (int)server.config.log);
