@@ -139,9 +139,7 @@ int source_open(int root, const char *path, int *out, bool *slow)
 		cleanup_close(&folder);
 		folder = next;
 	}
-	if (folder < 0)
-		folder = fcntl(root, F_DUPFD_CLOEXEC, 0);
-	int fd = open_file(folder, path, 0);
+	int fd = open_file(folder < 0 ? root : folder, path, 0);
 	if (fd < 0)
 		return fd;
 	*slow = source_is_slow(fd);
@@ -177,7 +175,7 @@ unsigned source_unsettled(const struct lazy_file *seen)
 	struct timespec now;
 	int64_t tick = seen->mtime_nsec ? TICK_MS : COARSE_TICK_MS;
 	clock_gettime(CLOCK_REALTIME, &now);
-	if (now.tv_sec - seen->mtime > 10 || seen->mtime - now.tv_sec > 10)
+	if (seen->mtime < now.tv_sec - 10 || seen->mtime > now.tv_sec + 10)
 		return 0;
 	int64_t age = (now.tv_sec - seen->mtime) * 1000 +
 		      (now.tv_nsec - (int64_t)seen->mtime_nsec) / 1000000;

@@ -7,6 +7,9 @@
  * itself. The next one who asks opens and checks it anew, at most once a second; so a file that was put
  * back as it was is right again.
  *
+ * A process that may have fewer files open than that keeps as many as it may: what nobody uses is closed
+ * when the kernel gives no more, and there are fewer from then on.
+ *
  * The lock is never held over a system call: files of a server that hangs hang too, closing included,
  * so what is closed is closed by a worker unless the file is on a disk.
  */
@@ -23,7 +26,14 @@
 #include "block/source_notes.h"
 
 /* Files that were opened for someone who did not take them yet are let go of only beyond so many. */
-enum { OPEN_FILES = 256, FRESH = 128, BUCKETS = 128, AGAIN_MS = 1000, GROUPS = 15 };
+enum {
+	OPEN_FILES = 256,
+	FRESH = 128,
+	BUCKETS = 128,
+	AGAIN_MS = 1000,
+	GROUPS = 15,
+	ROOM_TRIES = 50
+};
 
 struct source {
 	uint32_t file;
@@ -178,7 +188,9 @@ static bool may_close(
 					sources->count > 2 * sources->most + FRESH));
 }
 
-static void evict(struct sources *sources, const struct source *opened, struct source **removed)
+/* fresh: how many of those that nobody took yet may stay beyond what is kept. */
+static void evict(struct sources *sources, const struct source *opened, unsigned fresh,
+	struct source **removed)
 {
 	while (opened->slow && sources->closing) {
 		struct source *source = sources->closing;
@@ -189,7 +201,7 @@ static void evict(struct sources *sources, const struct source *opened, struct s
 	for (struct source *at = sources->oldest, *newer; at && sources->count > sources->most;
 		at = newer) {
 		newer = at->newer;
-		bool wanted = at->fresh && sources->count <= sources->most + FRESH;
+		bool wanted = at->fresh && sources->count <= sources->most + fresh;
 		if (at->refs == 0 && at->state != OPENING && !wanted &&
 			may_close(sources, at, opened))
 			remove_source(sources, at, removed);
@@ -276,7 +288,7 @@ static bool take_at_once(struct sources *sources, uint32_t file, struct block_ex
 		source->state = OPEN;
 		source->fd = TAKE_FD(fd);
 		take(sources, source, extent);
-		evict(sources, source, &removed);
+		evict(sources, source, FRESH, &removed);
 	}
 	pthread_mutex_unlock(&sources->lock);
 	discard(removed);
@@ -315,13 +327,35 @@ static enum source_cause open_source(
 	return cause;
 }
 
+/* The kernel gives no more files. Some are closed, or those who hold them are given time to let go.
+ * false: there was enough of that. */
+static bool make_room(struct sources *sources, struct source *source, unsigned tries)
+{
+	const struct timespec pause = {.tv_nsec = 10000000};
+	struct source *removed = NULL;
+	pthread_mutex_lock(&sources->lock);
+	source->slow = sources->slow_roots[source->seen.root];
+	sources->most = MIN(sources->most, sources->count) / 2;
+	evict(sources, source, tries < ROOM_TRIES / 2 ? FRESH : 0, &removed);
+	pthread_mutex_unlock(&sources->lock);
+	if (!removed)
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+	discard(removed);
+	return tries < ROOM_TRIES;
+}
+
 /* Nobody else touches a source that is OPENING. */
 static int open_and_check(struct sources *sources, struct source *source)
 {
 	int code = 0;
 	_cleanup_close_ int fd = -1;
 	struct source *removed = NULL;
-	enum source_cause cause = open_source(sources, source, &fd, &code);
+	unsigned tries = 0;
+	enum source_cause cause;
+	do
+		cause = open_source(sources, source, &fd, &code);
+	while (cause == SOURCE_UNREACHABLE && (code == EMFILE || code == ENFILE) &&
+		make_room(sources, source, tries++));
 	source_note_cause(sources->notes, source->file, cause, code);
 	pthread_mutex_lock(&sources->lock);
 	source->state = cause == SOURCE_RIGHT ? OPEN : BAD;
@@ -329,7 +363,7 @@ static int open_and_check(struct sources *sources, struct source *source)
 	source->checked = now();
 	if (cause == SOURCE_RIGHT)
 		source->fd = TAKE_FD(fd);
-	evict(sources, source, &removed);
+	evict(sources, source, FRESH, &removed);
 	pthread_cond_broadcast(&sources->opened);
 	pthread_mutex_unlock(&sources->lock);
 	discard(removed);

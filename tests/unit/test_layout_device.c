@@ -2,6 +2,7 @@
 /* The device of a lazy file: it answers what its sources hold, and where they changed an I/O error
  * for exactly their blocks. */
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "tests/unit/sources.h"
@@ -85,6 +86,46 @@ static void open_files_are_bounded(void)
 	CHECK(open_fds() <= before + 3);
 	world_end_serving(&world);
 	world_end(&world);
+}
+
+/* A process that may open ten files more reads what is in a hundred, many at once. */
+static void few_descriptors_are_enough(bool no_ring)
+{
+	struct world world;
+	struct reading readings[FILES] = {0};
+	struct rlimit before, few;
+	seed();
+	world_files(&world, FILES, 20000);
+	world_describe(&world);
+	REQUIRE(!tap_failed);
+	world_serve(&world, (struct block_layout_options){0},
+		(struct engine_options){.no_ring = no_ring, .no_quick = no_ring});
+	REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+	few = (struct rlimit){open_fds() + 10, before.rlim_max};
+	REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+	for (int round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < FILES; i++)
+			reading_begin(&world, &readings[i], world.place[i], world.size[i]);
+		engine_drain(world.engine);
+		for (unsigned i = 0; i < FILES; i++)
+			CHECK(reading_is_right(&world, &readings[i]));
+	}
+	CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+	CHECK_EQ(world.note_count, 0);
+	for (unsigned i = 0; i < FILES; i++)
+		free(readings[i].memory);
+	world_end_serving(&world);
+	world_end(&world);
+}
+
+static void few_descriptors_by_ring(void)
+{
+	few_descriptors_are_enough(false);
+}
+
+static void few_descriptors_by_threads(void)
+{
+	few_descriptors_are_enough(true);
 }
 
 /* ------------------------------------------------------------------------------------------- */
@@ -374,6 +415,8 @@ TEST_MAIN({"reads are what the sources hold", many_files_by_ring},
 	{"two open files are enough for a hundred", two_open_files_by_ring},
 	{"two open files are enough for a hundred, by threads", two_open_files_by_threads},
 	{"open files are bounded", open_files_are_bounded},
+	{"a process that may open few files closes what it does not need", few_descriptors_by_ring},
+	{"the same by threads", few_descriptors_by_threads},
 	{"files that changed give errors for their blocks, and a note with their name",
 		changes_before_they_are_opened},
 	{"files that change while they are open do too", changes_while_they_are_open},
