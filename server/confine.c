@@ -71,9 +71,17 @@ enum { THREADS_TRIES = 500, THREADS_WAIT_US = 10000 };
 #define MEMORY_BOUNDED 1
 #endif
 
+/* Files that are open: a shell's soft limit, often 1,024 or less, is meant for programs that select(2). */
+#define FILES_WANTED ((rlim_t)4096)
+
 static int set_limits(void)
 {
 	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	limit.rlim_cur = MAX(limit.rlim_cur, MIN(limit.rlim_max, FILES_WANTED));
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
 	if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0 ||
 		getrlimit(RLIMIT_DATA, &limit) < 0)
 		return -errno;

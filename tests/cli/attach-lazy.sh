@@ -70,6 +70,14 @@ check "--all serves the volume too" grep -q '^volume .*writable' out
 "$RAMET" detach vm
 check "a lazy fork can be looked into and diffed" sh -c "'$RAMET' diff vm > out && [ ! -s out ]"
 
+# --- few descriptors
+mkdir many && for n in $(seq 1500); do echo "$n" > many/$n; done
+"$RAMET" fork many numerous --size 64M > /dev/null
+rm -f served
+check "1,500 files are served by who may open 120" sh -c "ulimit -n 120 && '$RAMET' attach numerous --via nbd &&
+  nbdcopy '$(uri numerous)' served && '$RAMET' materialize numerous many.squashfs && cmp served many.squashfs && ! grep many/ '$RAMET_ROOT/forks/numerous/log'"
+"$RAMET" detach numerous && "$RAMET" rm numerous && rm -r many many.squashfs
+
 # --- sources that change
 "$RAMET" attach vm --via nbd > /dev/null
 echo more >> tree/dir/numbers
