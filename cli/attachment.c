@@ -20,6 +20,15 @@ static json_t *device_json(const struct ramet_served_device *device)
 				(json_int_t)device->bytes_unique, "bytes_hit",
 				(json_int_t)device->bytes_hit, "bytes_ahead",
 				(json_int_t)device->bytes_ahead));
+	if (device->ever.attachments)
+		json_object_set_new(object, "ever",
+			json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "attachments",
+				(json_int_t)device->ever.attachments, "reads",
+				(json_int_t)device->ever.reads, "bytes_asked",
+				(json_int_t)device->ever.bytes_asked, "bytes_unique",
+				(json_int_t)device->ever.bytes_unique, "bytes_hit",
+				(json_int_t)device->ever.bytes_hit, "bytes_ahead",
+				(json_int_t)device->ever.bytes_ahead));
 	return object;
 }
 

@@ -107,6 +107,23 @@ static int print_text(void *ctx, const struct ramet_fork_info *info)
 	return 0;
 }
 
+/* What the last attachment alone says was said already. */
+static void print_ever(const struct ramet_served_device *device)
+{
+	char asked[32], unique[32];
+	if (device->ever.attachments < 2)
+		return;
+	printf("           in all %llu attachments: %s read, in %llu reads",
+		(unsigned long long)device->ever.attachments,
+		text_size(device->ever.bytes_unique, unique),
+		(unsigned long long)device->ever.reads);
+	if (device->ever.bytes_asked)
+		printf(" of %s; %.1f %% of that had been read before in the same one",
+			text_size(device->ever.bytes_asked, asked),
+			100.0 * (double)device->ever.bytes_hit / (double)device->ever.bytes_asked);
+	putchar('\n');
+}
+
 static void print_device(const struct ramet_served_device *device)
 {
 	char share[64], ahead[32];
@@ -122,6 +139,7 @@ static void print_device(const struct ramet_served_device *device)
 		printf("; %.1f %% of what was asked for had been read before",
 			100.0 * (double)device->bytes_hit / (double)device->bytes_asked);
 	putchar('\n');
+	print_ever(device);
 }
 
 static int print_attachment(void *ctx, const struct ramet_attachment *attachment)

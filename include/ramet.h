@@ -411,6 +411,11 @@ struct ramet_served_device {
 	 * was asked for once or more; what had been read before, by them or ahead of them; and what
 	 * was read ahead. */
 	uint64_t reads, bytes_asked, bytes_unique, bytes_hit, bytes_ahead;
+	/* The same in all attachments that the fork ever had it in, and how many those were: sums, so what
+	 * was read again in another one counts again. */
+	struct {
+		uint64_t attachments, reads, bytes_asked, bytes_unique, bytes_hit, bytes_ahead;
+	} ever;
 };
 
 struct ramet_attachment {

@@ -39,15 +39,18 @@ static uint64_t count_reads(const struct server *server)
 void figures_write(struct server *server)
 {
 	_cleanup_text_ struct text text = {0};
+	size_t traced = 0;
 	server->reads_written = count_reads(server);
+	server_stats_begin(server->config.serial, &text);
 	for (size_t i = 0; i < server->served_count; i++) {
 		if (!server->served[i].trace)
 			continue;
 		struct server_stats stats = stats_of(&server->served[i]);
 		server_stats_write(&stats, &text);
+		traced++;
 	}
 	/* A disk that is full leaves the figures of before. */
-	if (!text.failed && text.length && server->config.stats >= 0 &&
+	if (!text.failed && traced && server->config.stats >= 0 &&
 		pwrite_full((int)server->config.stats, text.data, text.length, 0) == 0 &&
 		ftruncate((int)server->config.stats, (off_t)text.length) < 0)
 		return;

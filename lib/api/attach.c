@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/figures.h"
 #include "api/server_start.h"
 #include "api/user_word.h"
 #include "base/cleanup.h"
@@ -145,6 +146,9 @@ static int open_rest(
 	struct serving *serving, const struct store_lock *lock, int life, struct ramet_error *err)
 {
 	const char *name = serving->fork.name;
+	serving->config.serial = figures_next(serving->fork.folder, err);
+	if (serving->config.serial < 0)
+		return (int)serving->config.serial;
 	int r = (int)(serving->config.log = open_in_fork(serving, "log", 0, err));
 	if (r >= 0)
 		r = (int)(serving->config.stats = open_in_fork(serving, "figures", O_TRUNC, err));

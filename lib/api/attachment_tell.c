@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "api/attach.h"
+#include "api/figures.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 
-enum { LOG_MOST = 1 << 20, LINES = 8, DEVICES_MOST = RAMET_CHAIN_MAX + 2 };
+enum { LOG_MOST = 1 << 20, LINES = 8 };
 
 /* What the server says of its own life is no warning. */
 static bool is_warning(const char *line, size_t length)
@@ -44,29 +45,36 @@ static int read_warnings(const char *log, struct text *warnings)
 	return warnings->failed ? -ENOMEM : 0;
 }
 
-static size_t read_figures(const char *folder, struct server_stats stats[static DEVICES_MOST])
+static void add_last(struct ramet_served_device *device, const struct server_stats *stats)
 {
-	_cleanup_text_ struct text path = {0};
-	_cleanup_free_ char *bytes = NULL;
-	text_format(&path, "%s/figures", folder);
-	if (path.failed || read_file(AT_FDCWD, path.data, SERVER_STATS_MAX, &bytes, NULL) < 0)
-		return 0;
-	return server_stats_read(bytes, stats, DEVICES_MOST);
+	device->size = stats->size;
+	device->reads = stats->reads;
+	device->bytes_asked = stats->asked;
+	device->bytes_unique = stats->unique;
+	device->bytes_hit = stats->hit;
+	device->bytes_ahead = stats->ahead;
 }
 
-static void add_figures(
-	struct ramet_served_device *device, const struct server_stats *stats, size_t count)
+static void add_ever(struct ramet_served_device *device, const struct figures_sum *sum)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (strcmp(stats[i].name, device->name) != 0)
-			continue;
-		device->size = stats[i].size;
-		device->reads = stats[i].reads;
-		device->bytes_asked = stats[i].asked;
-		device->bytes_unique = stats[i].unique;
-		device->bytes_hit = stats[i].hit;
-		device->bytes_ahead = stats[i].ahead;
-	}
+	const struct server_stats *stats = &sum->stats;
+	device->size = stats->size;
+	device->ever.attachments = sum->attachments;
+	device->ever.reads = stats->reads;
+	device->ever.bytes_asked = stats->asked;
+	device->ever.bytes_unique = stats->unique;
+	device->ever.bytes_hit = stats->hit;
+	device->ever.bytes_ahead = stats->ahead;
+}
+
+static void add_figures(struct ramet_served_device *device, const struct figures *figures)
+{
+	for (size_t i = 0; i < figures->ever_count; i++)
+		if (strcmp(figures->ever[i].stats.name, device->name) == 0)
+			add_ever(device, &figures->ever[i]);
+	for (size_t i = 0; i < figures->last_count; i++)
+		if (strcmp(figures->last[i].name, device->name) == 0)
+			add_last(device, &figures->last[i]);
 }
 
 /* What is told of a device, but for its figures. */
@@ -79,26 +87,22 @@ static struct ramet_served_device describe(const struct attachment_device *devic
 		.lazy = device->lazy};
 }
 
-int attachment_tell(struct ramet_store *store, const char *name,
-	const struct attachment *attachment, ramet_attachment_fn each, void *ctx,
-	struct ramet_error *err)
+static int tell(struct ramet_store *store, const char *name, const struct attachment *attachment,
+	const struct figures *figures, ramet_attachment_fn each, void *ctx, struct ramet_error *err)
 {
-	struct ramet_served_device devices[DEVICES_MOST];
-	struct server_stats stats[DEVICES_MOST];
-	_cleanup_text_ struct text folder = {0};
+	struct ramet_served_device devices[FIGURES_MOST];
 	_cleanup_text_ struct text log = {0};
 	_cleanup_text_ struct text warnings = {0};
 	bool serves = strcmp(attachment->kind, "path") != 0;
-	text_format(&folder, "%s/forks/%s", store->root, name);
 	text_append(&warnings, "");
 	text_format(&log, serves ? "%s/forks/%s/log" : "", store->root, name);
-	if (folder.failed || log.failed || (serves && read_warnings(log.data, &warnings) < 0))
+	if (log.failed || (serves && read_warnings(log.data, &warnings) < 0))
 		return error_memory(err);
-	size_t known = serves ? read_figures(folder.data, stats) : 0;
-	size_t count = MIN(attachment->devices.count, (size_t)DEVICES_MOST);
+	size_t count = MIN(attachment->devices.count, (size_t)FIGURES_MOST);
 	for (size_t i = 0; i < count; i++) {
 		devices[i] = describe(&attachment->devices.items[i]);
-		add_figures(&devices[i], stats, known);
+		if (serves)
+			add_figures(&devices[i], figures);
 	}
 	const struct ramet_attachment told = {.fork = name,
 		.kind = attachment->kind,
@@ -111,23 +115,44 @@ int attachment_tell(struct ramet_store *store, const char *name,
 	return each(ctx, &told);
 }
 
-/* Nothing serves it now: what the last server that there was said. */
+/* The caller frees it; NULL without memory. */
+static struct figures *get_figures(struct ramet_store *store, const char *name)
+{
+	_cleanup_text_ struct text folder = {0};
+	struct figures *figures = malloc(sizeof *figures);
+	text_format(&folder, "%s/forks/%s", store->root, name);
+	if (!figures || folder.failed) {
+		free(figures);
+		return NULL;
+	}
+	figures_read(folder.data, figures);
+	return figures;
+}
+
+int attachment_tell(struct ramet_store *store, const char *name,
+	const struct attachment *attachment, ramet_attachment_fn each, void *ctx,
+	struct ramet_error *err)
+{
+	_cleanup_free_ struct figures *figures = get_figures(store, name);
+	return figures ? tell(store, name, attachment, figures, each, ctx, err) : error_memory(err);
+}
+
+/* Nothing serves it now: what the servers that there were said. */
 static int tell_last(struct ramet_store *store, const struct store_fork *fork,
 	ramet_attachment_fn each, void *ctx, struct ramet_error *err)
 {
-	struct server_stats stats[DEVICES_MOST];
 	_cleanup_attachment_ struct attachment none = {.kind = strdup("")};
-	if (!none.kind)
+	_cleanup_free_ struct figures *figures = get_figures(store, fork->name);
+	if (!none.kind || !figures)
 		return error_memory(err);
-	size_t count = read_figures(fork->folder, stats);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < figures->ever_count; i++) {
 		struct attachment_device *device = attachment_add(&none);
-		if (!device || !(device->name = strdup(stats[i].name)))
+		if (!device || !(device->name = strdup(figures->ever[i].stats.name)))
 			return error_memory(err);
 		device->read_only = true;
 		device->lazy = strcmp(device->name, "base") == 0 && fork->base_lazy;
 	}
-	return count ? attachment_tell(store, fork->name, &none, each, ctx, err) : 0;
+	return none.devices.count ? tell(store, fork->name, &none, figures, each, ctx, err) : 0;
 }
 
 int ramet_attachments(struct ramet_store *store, const char *name, ramet_attachment_fn each,

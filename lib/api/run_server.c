@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/attach.h"
+#include "api/figures.h"
 #include "api/server_start.h"
 #include "base/cleanup.h"
 #include "export/fuse.h"
@@ -191,6 +192,10 @@ int run_server_again(struct run_server *server)
 	_cleanup_close_ int folder = attachment_folder(server->store, serving->fork.name, &ignored);
 	if (folder >= 0 && attachment_is_unwanted(folder))
 		return -ECANCELED;
+	/* What the one that was killed had counted is kept beside what this one counts. */
+	int64_t serial = figures_next(serving->fork.folder, &ignored);
+	if (serial >= 0)
+		serving->config.serial = serial;
 	if (server_start(&serving->config, serving->fds.items, serving->fds.count, &answer,
 		    &ignored) < 0)
 		return -1;

@@ -33,6 +33,7 @@ static const struct key config_keys[] = {
 	KEY(NUMBER, server_config, gid),
 	KEY(NUMBER, server_config, log),
 	KEY(NUMBER, server_config, stats),
+	KEY(NUMBER, server_config, serial),
 	KEY(NUMBER, server_config, life),
 };
 static const struct key device_keys[] = {
@@ -226,6 +227,11 @@ int server_answer_read(
 	return 0;
 }
 
+void server_stats_begin(int64_t serial, struct text *out)
+{
+	text_format(out, "serial %" PRId64 "\n", serial);
+}
+
 /* A line for each device. */
 void server_stats_write(const struct server_stats *stats, struct text *out)
 {
@@ -236,9 +242,13 @@ void server_stats_write(const struct server_stats *stats, struct text *out)
 		stats->ahead);
 }
 
-size_t server_stats_read(const char *text, struct server_stats *stats, size_t most)
+size_t server_stats_read(const char *text, int64_t *serial, struct server_stats *stats, size_t most)
 {
 	size_t count = 0;
+	if (sscanf(text, "serial %" SCNd64, serial) == 1) {
+		text += strcspn(text, "\n");
+		text += *text == '\n';
+	}
 	for (; count < most && *text; count++) {
 		struct server_stats *one = &stats[count];
 		if (sscanf(text,

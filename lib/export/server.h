@@ -41,7 +41,8 @@ struct server_config {
 	int64_t uid,
 		gid; /* who may use what is served (struct export_options.user); -1: nobody else */
 	int64_t log; /* gets the lines that an operator should read */
-	int64_t stats; /* gets the counters, as server_stats_write() has them */
+	int64_t stats;  /* gets the counters: server_stats_begin(), server_stats_write() of each */
+	int64_t serial; /* of those counters */
 	/* A pipe: when its other end is closed the server ends, unless a byte came before. -1: nothing
 	 * but signals end it. */
 	int64_t life;
@@ -86,8 +87,10 @@ struct server_stats {
 	uint64_t reads, asked, unique, hit, ahead;
 };
 enum { SERVER_STATS_MAX = 64 << 10 };
+void server_stats_begin(int64_t serial, struct text *out);
 void server_stats_write(const struct server_stats *stats, struct text *out);
-/* How many there are in text, at most most. */
-size_t server_stats_read(const char *text, struct server_stats *stats, size_t most);
+/* How many there are in text, at most most; *serial stays as it is where they have none. */
+size_t server_stats_read(
+	const char *text, int64_t *serial, struct server_stats *stats, size_t most);
 
 #endif

@@ -43,6 +43,30 @@ for format in squashfs erofs ext4; do
   check "$format: what is materialised is taken from then on" sh -c \
     "'$RAMET' attach of-$format --via path | grep -q '^base *$scratch/plain.$format$' "
 done
+# --- figures, of the last attachment and of all
+"$RAMET" fork tree sums --size 64M > /dev/null
+for round in 1 2 3; do
+  "$RAMET" attach sums --via nbd > /dev/null
+  nbdcopy "$(uri sums)" served
+  [ $round != 2 ] || nbdcopy "$(uri sums)" served
+  [ $round != 3 ] || kill -9 "$(field sums "a['pid']")"
+  "$RAMET" detach sums
+  field sums "a['devices'][0]" > "sums$round"
+done
+check "the figures of all attachments are their sum, of one that was killed too" python3 -c '
+one, two, three = (eval(open("sums%d" % i).read()) for i in (1, 2, 3))
+size = one["size"]
+assert one["bytes_unique"] == one["bytes_asked"] == size and one["ever"]["attachments"] == 1, one
+assert one["ever"]["bytes_asked"] == size, one
+assert two["bytes_asked"] == 2 * size and two["bytes_hit"] == size, two
+ever = two["ever"]
+assert (ever["attachments"], ever["bytes_asked"], ever["bytes_unique"], ever["bytes_hit"]) == (2, 3 * size, 2 * size, size), two
+assert ever["reads"] == one["reads"] + two["reads"], (one, two)
+ever = three["ever"]
+assert ever["attachments"] == 3 and 3 * size <= ever["bytes_asked"] <= 4 * size, three'
+check "show tells them" sh -c '"$RAMET" show sums | grep -qE "^ +in all 3 attachments: [0-9.]+ [KM]iB read, in [0-9]+ reads of [0-9.]+ [KM]iB; [0-9.]+ % of that"'
+"$RAMET" rm sums
+
 check "fork DIR --count shares one lazy image" sh -c "'$RAMET' fork tree many --count 3 --size 64M > out &&
   grep -q 'lazy squashfs of tree' out && [ \$(ls '$RAMET_ROOT/lazy' | grep -c '^many-') = 1 ]"
 "$RAMET" rm many-1 many-2
