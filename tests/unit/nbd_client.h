@@ -18,7 +18,7 @@ struct client {
 	int fd;
 };
 
-static struct client client_connect(const char *path)
+static inline struct client client_connect(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct client client = {socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
@@ -30,7 +30,7 @@ static struct client client_connect(const char *path)
 	return client;
 }
 
-static void client_say(struct client *client, const void *bytes, size_t length)
+static inline void client_say(struct client *client, const void *bytes, size_t length)
 {
 	for (size_t said = 0; said < length;) {
 		ssize_t n = send(
@@ -44,7 +44,7 @@ static void client_say(struct client *client, const void *bytes, size_t length)
 }
 
 /* false: the connection ended, or nothing came for thirty seconds. */
-static bool client_hear(struct client *client, void *bytes, size_t length)
+static inline bool client_hear(struct client *client, void *bytes, size_t length)
 {
 	for (size_t heard = 0; heard < length;) {
 		ssize_t n = recv(client->fd, (char *)bytes + heard, length - heard, 0);
@@ -62,7 +62,7 @@ static bool client_hear(struct client *client, void *bytes, size_t length)
 }
 
 /* The server has closed the connection, whatever it said before. */
-static bool client_is_dropped(struct client *client)
+static inline bool client_is_dropped(struct client *client)
 {
 	char bytes[4096];
 	ssize_t n;
@@ -72,7 +72,7 @@ static bool client_is_dropped(struct client *client)
 	return n == 0 || errno == ECONNRESET;
 }
 
-static bool client_greet(struct client *client, uint32_t flags)
+static inline bool client_greet(struct client *client, uint32_t flags)
 {
 	uint8_t hello[18], answer[4];
 	if (!client_hear(client, hello, sizeof hello) || nbd_get64(hello) != NBD_MAGIC)
@@ -82,7 +82,8 @@ static bool client_greet(struct client *client, uint32_t flags)
 	return true;
 }
 
-static void client_option(struct client *client, uint32_t option, const void *data, uint32_t length)
+static inline void client_option(
+	struct client *client, uint32_t option, const void *data, uint32_t length)
 {
 	uint8_t header[NBD_OPTION_HEADER];
 	nbd_put32(nbd_put32(nbd_put64(header, NBD_OPTION_MAGIC), option), length);
@@ -91,7 +92,7 @@ static void client_option(struct client *client, uint32_t option, const void *da
 }
 
 /* The type of the next answer that is the last one of an option; 0 when there is none. */
-static uint32_t client_answer(struct client *client)
+static inline uint32_t client_answer(struct client *client)
 {
 	uint8_t header[NBD_OPTION_REPLY_HEADER], data[8192];
 	uint32_t type;
@@ -107,7 +108,7 @@ static uint32_t client_answer(struct client *client)
 	return type;
 }
 
-static uint32_t client_ask(
+static inline uint32_t client_ask(
 	struct client *client, uint32_t option, const void *data, uint32_t length)
 {
 	client_option(client, option, data, length);
@@ -115,7 +116,7 @@ static uint32_t client_ask(
 }
 
 /* INFO or GO. */
-static uint32_t client_name(struct client *client, uint32_t option, const char *name)
+static inline uint32_t client_name(struct client *client, uint32_t option, const char *name)
 {
 	uint8_t data[6000];
 	size_t length = strlen(name);
@@ -125,7 +126,7 @@ static uint32_t client_name(struct client *client, uint32_t option, const char *
 }
 
 /* LIST_META_CONTEXT or SET_META_CONTEXT with one query. */
-static uint32_t client_context(
+static inline uint32_t client_context(
 	struct client *client, uint32_t option, const char *name, const char *query)
 {
 	uint8_t data[6000], *at;
@@ -142,7 +143,7 @@ struct asked {
 	uint32_t length;
 };
 
-static void client_request(struct client *client, struct asked asked, uint64_t cookie)
+static inline void client_request(struct client *client, struct asked asked, uint64_t cookie)
 {
 	uint8_t header[NBD_REQUEST_HEADER], *at;
 	at = nbd_put16(nbd_put32(header, NBD_REQUEST_MAGIC), asked.flags);
@@ -152,7 +153,7 @@ static void client_request(struct client *client, struct asked asked, uint64_t c
 }
 
 /* The error of the next simple reply, whose data go to bytes; -1 when it is none of this cookie. */
-static int client_reply(struct client *client, uint64_t cookie, void *bytes, size_t length)
+static inline int client_reply(struct client *client, uint64_t cookie, void *bytes, size_t length)
 {
 	uint8_t header[NBD_SIMPLE_HEADER];
 	if (!client_hear(client, header, sizeof header) ||
@@ -164,7 +165,7 @@ static int client_reply(struct client *client, uint64_t cookie, void *bytes, siz
 	return error;
 }
 
-static int client_do(struct client *client, struct asked asked, void *bytes)
+static inline int client_do(struct client *client, struct asked asked, void *bytes)
 {
 	uint64_t cookie = asked.offset ^ UINT64_C(0x1234567890);
 	client_request(client, asked, cookie);

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -62,6 +63,20 @@ static inline void *vhost_server_run(void *argument)
 	struct vhost_server *server = argument;
 	loop_run(server->loop);
 	return NULL;
+}
+
+/* A disk in memory whose sectors each begin with their number; NULL without any. It is *fd, too. */
+static inline struct block_device *vhost_server_disk(uint64_t size, bool read_only, int *fd)
+{
+	struct block_device *device;
+	struct ramet_error err;
+	*fd = memfd_create("disk", MFD_CLOEXEC);
+	if (ftruncate(*fd, (off_t)size) < 0)
+		return NULL;
+	for (uint64_t i = 0; i < size / 512; i++)
+		if (pwrite(*fd, &i, sizeof i, (off_t)(i * 512)) != sizeof i)
+			return NULL;
+	return block_file_open(dup(*fd), read_only, &device, &err) < 0 ? NULL : device;
 }
 
 /* device is taken over. */
