@@ -9,6 +9,7 @@
 #include "api/materialize_job.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ioprio.h>
 #include <linux/magic.h>
 #include <string.h>
@@ -112,6 +113,26 @@ static int refuse_itself(const struct materialize_job *job, struct ramet_error *
 	return 0;
 }
 
+/* What is replaced is no fork's base. */
+static int refuse_base(const struct materialize_job *job, struct ramet_error *err)
+{
+	_cleanup_image_ struct store_image there = {0};
+	_cleanup_names_ struct store_names forks = {0};
+	_cleanup_close_ int fd = -1;
+	if (job->store)
+		fd = open(job->path.data, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	int r = store_image_find(job->store, fd, job->path.data, &there, err);
+	if (r == 0 && there.id)
+		r = store_image_forks(job->store, there.id, &forks, err);
+	if (r < 0 || !forks.count)
+		return r;
+	return error_set(err, EBUSY,
+		"the fork %s stands on %s, which would be replaced; give the image another name",
+		forks.items[0], job->path.data);
+}
+
 static int find_image(struct materialize_job *job, struct ramet_error *err)
 {
 	store_image_free(&job->image);
@@ -196,6 +217,8 @@ int materialize_prepare(struct materialize_job *job, struct ramet_error *err)
 	if (r == 0)
 		r = refuse_itself(job, err);
 	job->already = r == 0 && is_there(job);
+	if (r == 0 && !job->already)
+		r = refuse_base(job, err);
 	return r < 0 || job->already ? r : open_all(job, err);
 }
 

@@ -81,6 +81,12 @@ check "what stood there stays when it fails" sh -c \
   '! "$RAMET" materialize base.lazy 2> /dev/null && [ "$(cat base.squashfs)" = precious ]'
 rm base.lazy && "$RAMET" build --lazy tree base.lazy > /dev/null
 check "and is replaced when it does not" sh -c '"$RAMET" materialize base.lazy && unsquashfs -l base.squashfs > /dev/null'
+"$RAMET" build tree/folder base.squashfs > /dev/null && "$RAMET" fork base.squashfs leaning --size 64M > /dev/null
+cp base.squashfs leaned-on
+rm base.lazy && "$RAMET" build --lazy tree base.lazy > /dev/null
+refused "but not what a fork stands on" 1 "the fork leaning stands on .*base.squashfs.*another name" "$RAMET" materialize base.lazy
+check "which stays as it is" cmp base.squashfs leaned-on
+"$RAMET" rm leaning
 rm base.squashfs
 
 start=$(date +%s%N)
