@@ -38,11 +38,11 @@ void vhost_note(struct vhost_export *export, const char *format, ...)
 			export->note_ctx, "there were many notes about VMMs, more are left out");
 }
 
-/* It may be gone already, and the loop has not come to it yet. */
+/* It may be gone already, and the loop has not come to it, or to its last words, yet. */
 static bool is_gone(const struct vhost_session *session)
 {
-	char byte;
-	return session->ended || recv(session->socket.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+	struct pollfd connection = {.fd = session->socket.fd};
+	return session->ended || (poll(&connection, 1, 0) > 0 && connection.revents & POLLHUP);
 }
 
 static void take_over(struct vhost_export *export, int fd)

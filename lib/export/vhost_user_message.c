@@ -82,7 +82,7 @@ static int get_queue_count(struct vhost_session *session, struct ramet_error *er
 
 /* ------------------------------------------------------------------------------------------- */
 
-/* The rings lie elsewhere now; one that does not is not served until it is set up anew. */
+/* The rings lie elsewhere now. One that lies nowhere is an error: a VMM stops a queue first. */
 static int find_rings(struct vhost_session *session, struct ramet_error *err)
 {
 	int r = 0;

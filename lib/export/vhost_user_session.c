@@ -21,7 +21,8 @@ enum {
 	QUICK_LEAST = 4,
 	QUICK_MOST = 4096,
 	FORGIVEN = 256,
-	ROUNDS = 64, /* before others in the loop have their turn */
+	ROUNDS = 64,   /* before others in the loop have their turn */
+	MESSAGES = 64, /* the same */
 };
 
 void vhost_session_end(struct vhost_session *session, const char *why)
@@ -67,8 +68,10 @@ static void receive(struct loop_fd *self, short revents)
 	struct vhost_session *session =
 		(struct vhost_session *)((char *)self - offsetof(struct vhost_session, socket));
 	struct ramet_error err = {0};
-	int r;
-	while (!session->ended && (r = vhost_receive(session, &err)) != 0) {
+	for (unsigned i = 0; i < MESSAGES && !session->ended; i++) {
+		int r = vhost_receive(session, &err);
+		if (r == 0)
+			return;
 		if (r < 0) {
 			vhost_session_end(session, r == -ENODATA ? NULL : err.message);
 		} else if (vhost_must_wait(session)) {

@@ -405,5 +405,34 @@ static void random_messages(void)
 	end_server();
 }
 
+static void *flood(void *argument)
+{
+	static const uint32_t owner[3] = {VHOST_SET_OWNER, VHOST_VERSION, 0};
+	uint32_t many[4096][3];
+	for (unsigned i = 0; i < 4096; i++)
+		memcpy(many[i], owner, sizeof owner);
+	while (send(client.socket, many, sizeof many, MSG_NOSIGNAL) > 0)
+		;
+	return NULL;
+}
+
+/* The loop has other things to do: here it is to end. */
+static void messages_without_end(void)
+{
+	enum { FLOODS = 4 };
+	pthread_t threads[FLOODS];
+	start_server();
+	begin(true);
+	for (unsigned i = 0; i < FLOODS; i++)
+		REQUIRE(pthread_create(&threads[i], NULL, flood, NULL) == 0);
+	usleep(50000);
+	vhost_server_end(&server);
+	for (unsigned i = 0; i < FLOODS; i++)
+		pthread_join(threads[i], NULL);
+	client_close(&client);
+}
+
 TEST_MAIN({"hostile messages end their connection", hostile_vmms},
-	{"half a message holds nobody up", half_a_message}, {"random messages", random_messages})
+	{"half a message holds nobody up", half_a_message},
+	{"messages without end hold up nothing else", messages_without_end},
+	{"random messages", random_messages})
