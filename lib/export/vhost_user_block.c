@@ -42,6 +42,19 @@ uint64_t vhost_block_features(const struct block_device *device)
 	return features;
 }
 
+void vhost_block_tell_flushes(struct vhost_session *session)
+{
+	const struct vhost_export *export = session->export;
+	if (session->told || !is_writable(export->device.device) ||
+		session->features & VIRTIO_BLK_F_FLUSH)
+		return;
+	session->told = true;
+	vhost_note(session->export,
+		"the VMM at %s takes no flushes: what its guest has written is lost with the host's "
+		"power, flushed or not; Firecracker takes them with \"cache_type\": \"Writeback\"",
+		export->socket.path);
+}
+
 void vhost_block_configuration(
 	const struct block_device *device, struct virtio_blk_configuration *configuration)
 {
@@ -192,7 +205,8 @@ static int begin_id(struct vhost_request *request, struct data *data)
 	return VIRTIO_BLK_OK;
 }
 
-static int take_range(struct vhost_request *request, struct data *data, uint32_t flags)
+/* flags: those that may be there, and then those that are. */
+static int take_range(struct vhost_request *request, struct data *data, uint32_t *flags)
 {
 	struct virtio_blk_range range;
 	if (!can_discard(request->queue->session->export->device.device))
@@ -200,8 +214,9 @@ static int take_range(struct vhost_request *request, struct data *data, uint32_t
 	if (data->bytes != sizeof range)
 		return VIRTIO_BLK_IOERR;
 	take_front(&data->pieces, &data->count, &range, sizeof range);
-	if (range.flags & ~flags)
+	if (range.flags & ~*flags)
 		return VIRTIO_BLK_UNSUPPORTED;
+	*flags = range.flags;
 	request->block.length = (uint64_t)range.sectors * VIRTIO_BLK_SECTOR;
 	if (range.sectors == 0 || range.sectors > RANGE_SECTORS_MOST ||
 		!is_within(request, range.sector, request->block.length, &request->block.offset))
@@ -212,11 +227,12 @@ static int take_range(struct vhost_request *request, struct data *data, uint32_t
 
 static int begin_discard(struct vhost_request *request, struct data *data)
 {
-	int state = take_range(request, data, 0);
+	uint32_t flags = 0;
+	int state = take_range(request, data, &flags);
 	return state == UNDER_WAY ? submit(request) : state;
 }
 
-/* Where space cannot be given back, zeros have to be written, a piece at a time. */
+/* Where space cannot be given back, or is not to be, zeros have to be written, a piece at a time. */
 static void write_zeros(struct block_request *block, int result)
 {
 	static const uint8_t zeros[ZEROS];
@@ -240,24 +256,35 @@ static void write_zeros(struct block_request *block, int result)
 	engine_submit(request->queue->session->export->device.engine, block);
 }
 
-static void zeroed(struct block_request *block, int result)
+static void start_zeros(struct vhost_request *request)
 {
-	struct vhost_request *request = (struct vhost_request *)block;
-	if (result != -EOPNOTSUPP) {
-		finish(request, state_of(result));
-		return;
-	}
+	struct block_request *block = &request->block;
 	request->end = block->offset + block->length;
 	block->length = 0;
 	block->vector = request->allocated = calloc(ZEROS_TIMES, sizeof *block->vector);
 	write_zeros(block, block->vector ? 0 : -ENOMEM);
 }
 
+static void zeroed(struct block_request *block, int result)
+{
+	struct vhost_request *request = (struct vhost_request *)block;
+	if (result == -EOPNOTSUPP)
+		start_zeros(request);
+	else
+		finish(request, state_of(result));
+}
+
 static int begin_zeroes(struct vhost_request *request, struct data *data)
 {
-	int state = take_range(request, data, VIRTIO_BLK_UNMAP);
+	uint32_t flags = VIRTIO_BLK_UNMAP;
+	int state = take_range(request, data, &flags);
 	if (state != UNDER_WAY)
 		return state;
+	/* The guest wants the space kept. */
+	if (!(flags & VIRTIO_BLK_UNMAP)) {
+		start_zeros(request);
+		return UNDER_WAY;
+	}
 	request->block.done = zeroed;
 	engine_submit(request->queue->session->export->device.engine, &request->block);
 	return UNDER_WAY;

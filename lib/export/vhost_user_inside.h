@@ -99,6 +99,7 @@ struct vhost_session {
 	unsigned fd_count;
 	bool waiting; /* message is whole, and waits for requests to end */
 	bool ended;
+	bool told; /* that there are no flushes */
 	uint64_t features, protocol;
 	uint8_t status;
 	struct vhost_memory memory;
@@ -174,6 +175,8 @@ void vhost_inflight_published(struct vhost_queue *queue, unsigned count);
 uint64_t vhost_block_features(const struct block_device *device);
 void vhost_block_configuration(
 	const struct block_device *device, struct virtio_blk_configuration *configuration);
+/* A queue starts: an operator should know when the guest cannot make anything durable. */
+void vhost_block_tell_flushes(struct vhost_session *session);
 /* Begin the request that chain is: NULL, or why it makes no sense. */
 const char *vhost_block_begin(struct vhost_queue *queue, uint16_t head, struct vhost_chain *chain);
 

@@ -207,6 +207,7 @@ static int start(struct vhost_queue *queue, struct ramet_error *err)
 		r = error_memory(err);
 	if (r < 0)
 		return r;
+	vhost_block_tell_flushes(queue->session);
 	queue->live = true;
 	queue->broken = queue->armed = false;
 	queue->call_at_once = true;
