@@ -5,7 +5,7 @@
  * kernel's device-mapper. So a plain file, a tree served lazily and a copy-on-write file are one thing
  * to every export.
  *
- * Threads: map, prepare_write, commit_write and stalled are called from the engine's thread, put too
+ * Threads: map, cached, prepare_write, commit_write and stalled are called from the engine's thread, put too
  * but for extents with a group; ready, flush, discard and such a put may block and are called from
  * others, many at once, but never two flushes. A device guards what these share.
  */
@@ -57,6 +57,9 @@ struct block_ops {
 	 * though it was never written may be ZERO here. May look at the disk. NULL: map knows all. */
 	int (*status)(struct block_device *device, uint64_t offset, uint64_t length,
 		struct block_extent *extents, unsigned most);
+	/* Whether all of it is in the page cache now. Where this is, map answers with one extent, whose
+	 * bytes need no checking and may be sent on from the file. Never blocks. NULL: no. */
+	bool (*cached)(struct block_device *device, uint64_t offset, uint64_t length);
 	/* Bring what a WAIT extent waits for. Blocks. 0, or a negative errno: the read fails with it. */
 	int (*ready)(struct block_device *device, const struct block_extent *extent);
 	/* The bytes of a held extent have been read: 0, or a negative errno when they are not to be

@@ -73,6 +73,10 @@ void engine_free(struct engine *engine);
  * -EINVAL, -ENOSPC (a write beyond the end, as a disk says it) or -EROFS; everything else in
  * engine_run, not before this returns. */
 void engine_submit(struct engine *engine, struct block_request *request);
+/* A read whose bytes the caller sends on himself: whether all of them are in the page cache now, and
+ * where. false: submit it. Never of more than 1 MiB. */
+bool engine_lend(
+	struct engine *engine, uint64_t offset, uint64_t length, struct block_extent *extent);
 /* Hand to the kernel what was submitted, and finish what has ended. Never blocks. */
 void engine_run(struct engine *engine);
 /* Make ready to wait for engine_fd() to become readable. false: there is something to run already. */

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The simplest device: a file of the host, every byte at its own offset. */
+/*
+ * The simplest device: a file of the host, every byte at its own offset.
+ *
+ * What of it is in the page cache, and has been read whole, mincore(2) tells of a mapping that is never
+ * looked into. To whoever could not write the file the kernel says that everything is there, also a page
+ * behind the end, by which that is found out (can_do_mincore() in mm/mincore.c). A byte of each page is
+ * read then, where that need not be waited for: 0.4 us for each, against 1.3 us for 32 of them.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -13,10 +22,15 @@
 
 #define SECTOR ((uint64_t)512)
 
+enum { PAGES = 256 }; /* looked at by one call */
+
 struct file_device {
 	struct block_device device;
 	int fd;
 	bool is_kernel_device;
+	/* Of the whole file and a page behind it; NULL: none yet, or the kernel would not tell. */
+	char *mapping;
+	bool tried;
 };
 
 static int file_map(struct block_device *device, uint64_t offset, uint64_t length,
@@ -46,6 +60,66 @@ static int file_status(struct block_device *device, uint64_t offset, uint64_t le
 	return 1;
 }
 
+static uint64_t page_size(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Of the mapping: as far as a page behind the end. */
+static uint64_t mapping_size(const struct file_device *file)
+{
+	return (file->device.size / page_size() + 2) * page_size();
+}
+
+/* By whom it is served is known only when it is. */
+static void map_pages(struct file_device *file)
+{
+	uint64_t size = mapping_size(file);
+	unsigned char behind = 1;
+	file->tried = true;
+	char *mapping = mmap(NULL, size, PROT_NONE, MAP_SHARED, file->fd, 0);
+	if (mapping == MAP_FAILED)
+		return;
+	if (mincore(mapping + size - page_size(), 1, &behind) == 0 && !(behind & 1))
+		file->mapping = mapping;
+	else
+		munmap(mapping, size);
+}
+
+static bool is_told(const struct file_device *file, uint64_t at, uint64_t end)
+{
+	const uint64_t page = page_size();
+	unsigned char pages[PAGES];
+	for (at -= at % page; at < end; at += PAGES * page) {
+		size_t length = MIN(end - at, PAGES * page);
+		if (mincore(file->mapping + at, length, pages) < 0)
+			return false;
+		for (size_t i = 0; i * page < length; i++)
+			if (!(pages[i] & 1))
+				return false;
+	}
+	return true;
+}
+
+static bool is_read(const struct file_device *file, uint64_t at, uint64_t end)
+{
+	const uint64_t page = page_size();
+	char byte;
+	const struct iovec piece = {&byte, 1};
+	for (; at < end; at += page - at % page)
+		if (preadv2(file->fd, &piece, 1, (off_t)at, RWF_NOWAIT) != 1)
+			return false;
+	return true;
+}
+
+static bool file_cached(struct block_device *device, uint64_t offset, uint64_t length)
+{
+	struct file_device *file = (struct file_device *)device;
+	if (!file->tried)
+		map_pages(file);
+	return (file->mapping ? is_told : is_read)(file, offset, offset + length);
+}
+
 static int file_flush(struct block_device *device)
 {
 	const struct file_device *file = (const struct file_device *)device;
@@ -67,14 +141,18 @@ static int file_discard(struct block_device *device, uint64_t offset, uint64_t l
 
 static void file_close(struct block_device *device)
 {
-	close(((struct file_device *)device)->fd);
-	free(device);
+	struct file_device *file = (struct file_device *)device;
+	if (file->mapping)
+		munmap(file->mapping, mapping_size(file));
+	close(file->fd);
+	free(file);
 }
 
 static const struct block_ops readable = {
 	.name = "file",
 	.map = file_map,
 	.status = file_status,
+	.cached = file_cached,
 	.close = file_close,
 };
 
@@ -82,6 +160,7 @@ static const struct block_ops writable = {
 	.name = "file",
 	.map = file_map,
 	.status = file_status,
+	.cached = file_cached,
 	.prepare_write = file_map,
 	.flush = file_flush,
 	.discard = file_discard,

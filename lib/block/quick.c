@@ -6,6 +6,7 @@
  */
 #include <sys/uio.h>
 
+#include "base/checked.h"
 #include "block/engine_inside.h"
 
 enum { MISSES = 4, PAUSE = 64 };
@@ -44,4 +45,20 @@ uint64_t quick_read(struct engine *engine, const struct block_request *request,
 	}
 	engine->misses = 0;
 	return (uint64_t)n;
+}
+
+bool engine_lend(
+	struct engine *engine, uint64_t offset, uint64_t length, struct block_extent *extent)
+{
+	struct block_device *device = engine->device;
+	/* Where something was missing of late, a read is tried: it begins the reading ahead. */
+	if (!device->ops->cached || !engine->quick || engine->misses || engine->pause ||
+		length == 0 || length > QUICK_BYTES ||
+		!range_within(offset, length, device->size) ||
+		!device->ops->cached(device, offset, length) ||
+		device->ops->map(device, offset, length, extent, 1) != 1)
+		return false;
+	if (engine->trace)
+		block_trace_read(engine->trace, offset, length);
+	return true;
 }

@@ -5,8 +5,8 @@
  *
  * An export serves in a loop (loop.h): open makes the socket or the mount and adds it; from then on
  * everything happens in the loop's callbacks, in one thread, and bytes are moved by the devices'
- * engines. Between open and the loop's run the server shuts itself into a sandbox: what open did not
- * open, only the calls named in syscalls can.
+ * engines. The process ignores SIGPIPE. Between open and the loop's run the server shuts itself into
+ * a sandbox: what open did not open, only the calls named in syscalls can.
  */
 #ifndef EXPORT_EXPORT_H
 #define EXPORT_EXPORT_H

@@ -249,7 +249,7 @@ const struct export_ops export_nbd = {
 	.many = true,
 	.summary = "network block device, at a Unix socket or HOST:PORT",
 	.syscalls = (const int[]){SYS_accept4, SYS_recvmsg, SYS_sendmsg, SYS_setsockopt, SYS_mmap,
-		SYS_munmap, SYS_preadv2, -1},
+		SYS_munmap, SYS_preadv2, SYS_sendfile, SYS_mincore, -1},
 	.open = nbd_open,
 	.describe = nbd_describe,
 	.stop = nbd_stop,

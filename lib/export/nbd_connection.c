@@ -42,7 +42,8 @@ void nbd_connection_drop(struct nbd_connection *c, const char *why)
 	struct nbd_request *next;
 	for (struct nbd_request *reply = c->replies; reply; reply = next) {
 		next = reply->next;
-		nbd_request_free(reply);
+		if (!reply->filling)
+			nbd_request_free(reply);
 	}
 	c->replies = NULL;
 	c->replies_end = &c->replies;
@@ -171,8 +172,29 @@ static void gather(const struct nbd_connection *c, struct msghdr *message)
 	for (struct nbd_request *reply = c->replies; reply && message->msg_iovlen + 2 <= PIECES;
 		reply = reply->next) {
 		add_piece(message, reply->header, reply->header_length, &sent);
+		if (reply->lent)
+			break;
 		add_piece(message, reply->buffer, reply->payload, &sent);
 	}
+}
+
+/* Answers how many bytes, or a negative errno. */
+static ssize_t send_some(const struct nbd_connection *c)
+{
+	struct nbd_request *first = c->replies;
+	if (c->greeting.length == 0 && first->lent && c->sent >= first->header_length)
+		return nbd_lend_send(first, (uint32_t)(c->sent - first->header_length));
+	struct iovec pieces[PIECES];
+	struct msghdr message = {.msg_iov = pieces};
+	gather(c, &message);
+	ssize_t n = sendmsg(c->fd.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
+}
+
+static bool may_send(const struct nbd_connection *c)
+{
+	return !c->dead && !(c->fd.events & POLLOUT) &&
+	       (c->greeting.length || (c->replies && !c->replies->filling));
 }
 
 /* So many bytes more have been sent. */
@@ -200,16 +222,13 @@ void nbd_connection_send(struct nbd_connection *c)
 {
 	if (c->greeting.failed)
 		nbd_connection_drop(c, "there is not enough memory to answer it");
-	while (!c->dead && (c->replies || c->greeting.length) && !(c->fd.events & POLLOUT)) {
-		struct iovec pieces[PIECES];
-		struct msghdr message = {.msg_iov = pieces};
-		gather(c, &message);
-		ssize_t n = sendmsg(c->fd.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (may_send(c)) {
+		ssize_t n = send_some(c);
 		if (n > 0)
 			went(c, (size_t)n);
-		else if (n < 0 && errno == EAGAIN)
+		else if (n == -EAGAIN)
 			c->fd.events |= POLLOUT;
-		else if (errno != EINTR)
+		else if (n != -EINTR)
 			nbd_connection_drop(c, NULL);
 		/* Sending makes room for what may have waited. */
 		if (n > 0 && c->begin < c->end && !c->dead)

@@ -242,7 +242,7 @@ const struct export_ops export_nbd_device = {
 	.place = EXPORT_KERNEL_DEVICE,
 	.summary = "a block device of this host's kernel, /dev/nbdN",
 	.syscalls = (const int[]){SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_recvfrom, SYS_mmap,
-		SYS_munmap, SYS_preadv2, -1},
+		SYS_munmap, SYS_preadv2, SYS_sendfile, SYS_mincore, -1},
 	.open = nbd_device_open,
 	.describe = nbd_device_describe,
 	.stop = nbd_device_stop,

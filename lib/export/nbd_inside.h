@@ -8,6 +8,7 @@
  *         nbd_connection.c   bytes in, bytes out
  *         nbd_option.c       the handshake
  *         nbd_request.c      requests and their replies   nbd_status.c   where data and zeros are
+ *         nbd_lend.c         replies with the file's own pages
  *
  * Memory is bounded: a connection has at most NBD_CONNECTION_REQUESTS requests under way or waiting
  * to be sent, with NBD_CONNECTION_BYTES of memory; all together have NBD_SHARED_BYTES, and beyond
@@ -44,6 +45,11 @@ struct nbd_request {
 	/* Memory for capacity bytes; payload of them follow the header of the reply. */
 	uint8_t *buffer;
 	size_t capacity, payload;
+	/* Without a buffer: the payload is sent from where it is. */
+	bool lent;
+	bool filling; /* the rest of a reply that was lent is being read; it is the first one */
+	struct block_extent place;
+	uint64_t since; /* when it was lent, by the server's clock */
 	int refused; /* a negative errno: only its bytes are still to come, and are thrown away */
 	uint8_t header[28];
 	size_t header_length;
@@ -130,8 +136,18 @@ void nbd_request_received(struct nbd_request *request);
 /* It has been sent, or never will be. */
 void nbd_request_free(struct nbd_request *request);
 void nbd_request_reply(struct nbd_request *request, int result);
+/* Whether a request may have so much memory (nbd_memory_size) now; and then it takes it. */
+bool nbd_may_have(struct nbd_connection *connection, size_t bytes);
+bool nbd_request_take_buffer(struct nbd_request *request, size_t length);
 /* The reply is a chunk with so many bytes of the buffer. */
 void nbd_request_chunk(struct nbd_request *request, uint16_t type, size_t payload);
+
+/* nbd_lend.c */
+/* A read: whether the file's own pages can be the answer. */
+bool nbd_lend(struct nbd_request *request);
+/* Send what is left of it after done bytes. Answers how many were, or a negative errno, after which the
+ * reply may be filling, or the connection dropped. */
+ssize_t nbd_lend_send(struct nbd_request *request, uint32_t done);
 
 /* nbd_status.c */
 void nbd_status_reply(struct nbd_request *request);

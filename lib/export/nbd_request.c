@@ -69,8 +69,7 @@ void nbd_request_free(struct nbd_request *request)
 	server->spare = request;
 }
 
-/* Whether a request may have so much memory now. */
-static bool may_have(struct nbd_connection *c, size_t bytes)
+bool nbd_may_have(struct nbd_connection *c, size_t bytes)
 {
 	size_t wanted = c->memory + bytes;
 	if (wanted <= NBD_RESERVED_BYTES)
@@ -81,7 +80,7 @@ static bool may_have(struct nbd_connection *c, size_t bytes)
 	return !c->hungry;
 }
 
-static bool take_buffer(struct nbd_request *request, size_t length)
+bool nbd_request_take_buffer(struct nbd_request *request, size_t length)
 {
 	request->buffer = nbd_memory_take(&request->connection->server->memory, length);
 	if (!request->buffer)
@@ -352,12 +351,12 @@ static bool is_empty(const struct nbd_request *request)
 static void begin(struct nbd_request *request, size_t size)
 {
 	struct nbd_connection *c = request->connection;
-	if (!request->refused && size && !take_buffer(request, size))
+	if (!request->refused && size && !nbd_request_take_buffer(request, size))
 		request->refused = -ENOMEM;
 	if (request->command == NBD_CMD_WRITE && request->length) {
 		c->incoming = request;
 		c->received = 0;
-	} else if (request->refused || is_empty(request)) {
+	} else if (request->refused || request->lent || is_empty(request)) {
 		nbd_request_reply(request, request->refused);
 	} else {
 		start(request);
@@ -384,8 +383,9 @@ int nbd_consume_request(struct nbd_connection *c)
 		return -1;
 	}
 	asked.refused = check(&asked);
-	size_t size = asked.refused ? 0 : buffer_size(&asked);
-	if (size && !may_have(c, nbd_memory_size(size)))
+	bool lent = !asked.refused && asked.command == NBD_CMD_READ && nbd_lend(&asked);
+	size_t size = asked.refused || lent ? 0 : buffer_size(&asked);
+	if (size && !nbd_may_have(c, nbd_memory_size(size)))
 		return 0;
 	struct nbd_request *request = request_new(c);
 	if (!request)

@@ -337,6 +337,37 @@ static void a_file_is_a_device(void)
 	block_close(device);
 }
 
+static void what_is_cached_is_lent(void)
+{
+	struct ramet_error err = {0};
+	struct block_device *device;
+	struct engine *engine;
+	struct block_extent extent;
+	char path[] = "/var/tmp/ramet-engine-XXXXXX";
+	int fd = mkstemp(path);
+	REQUIRE(fd >= 0 && unlink(path) == 0 && ftruncate(fd, 1 << 20) == 0);
+	REQUIRE(pwrite(fd, path, sizeof path, 300000) == sizeof path);
+	REQUIRE(block_file_open(fd, true, &device, &err) == 0);
+	REQUIRE(engine_new(device, &(struct engine_options){0}, &engine, &err) == 0);
+	/* One page of it has ever been touched. */
+	CHECK(engine_lend(engine, 300000, sizeof path, &extent));
+	CHECK(extent.kind == BLOCK_DATA && extent.fd == fd && extent.offset == 300000);
+	CHECK(!engine_lend(engine, 299008 - 1, sizeof path, &extent));
+	CHECK(!engine_lend(engine, 300000, 8192, &extent));
+	CHECK(!engine_lend(engine, 0, 4096, &extent));
+	CHECK(!engine_lend(engine, 300000, 0, &extent));
+	CHECK(!engine_lend(engine, 300000, 1 << 20, &extent));
+	CHECK(!engine_lend(engine, UINT64_MAX - 1, 4096, &extent));
+	/* Once it has been read, and reading it has not been in vain of late. */
+	for (unsigned i = 0; i < 2; i++) {
+		ask(engine, &asked[0], BLOCK_READ, 299008 - 4096, 4096);
+		engine_drain(engine);
+	}
+	CHECK(engine_lend(engine, 299008 - 4096, 8192, &extent));
+	engine_free(engine);
+	block_close(device);
+}
+
 static void seed(void)
 {
 	static bool seeded;
@@ -492,4 +523,5 @@ TEST_MAIN({"reads answer what the device has, by io_uring", reads_by_ring},
 		failures_from_the_cache},
 	{"no request ends before it was taken, however long the chain", ends_come_later},
 	{"threads end when that is asked for, and come again", threads_end_and_come_again},
-	{"a file is a device", a_file_is_a_device})
+	{"a file is a device", a_file_is_a_device},
+	{"what is in the page cache is lent, and nothing else", what_is_cached_is_lent})
