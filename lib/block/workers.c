@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/thread.h"
 
 /* What runs in them is pread, open and fsync, for which this is plenty. */
 #define STACK_SIZE ((size_t)128 * 1024)
@@ -138,20 +138,10 @@ static void *serve(void *argument)
 	return NULL;
 }
 
-/* Signals are for the thread that started the pool. */
 static bool start(struct workers *workers)
 {
-	pthread_attr_t attributes;
-	if (pthread_attr_init(&attributes) != 0)
-		return false;
-	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	bool started = pthread_create(&workers->threads[workers->started], &attributes, serve,
-			       workers) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
+	bool started = thread_start(
+		&workers->threads[workers->started], STACK_SIZE, serve, workers);
 	workers->started += started;
 	return started;
 }

@@ -12,12 +12,12 @@
  * caller may fork.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/processors.h"
+#include "base/thread.h"
 #include "source/walk_inside.h"
 
 #define FIRST_ALONE 500
@@ -133,22 +133,6 @@ static void *help(void *ctx)
 	return NULL;
 }
 
-/* Signals are for the thread that called. */
-static bool start(struct walker *walker)
-{
-	pthread_attr_t attributes;
-	if (pthread_attr_init(&attributes) != 0)
-		return false;
-	pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	bool started = pthread_create(&walker->thread, &attributes, help, walker) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	return started;
-}
-
 /* Whether there is one more; without, the walk goes on as it is. */
 static bool add_helper(struct walk *walk)
 {
@@ -160,7 +144,7 @@ static bool add_helper(struct walk *walk)
 	if (!walker->tree)
 		return false;
 	pthread_mutex_lock(&walk->lock);
-	bool started = start(walker);
+	bool started = thread_start(&walker->thread, STACK_SIZE, help, walker);
 	if (started)
 		walk->walkers[walk->count++] = walker;
 	pthread_mutex_unlock(&walk->lock);

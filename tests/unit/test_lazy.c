@@ -14,34 +14,17 @@
 #include "base/cleanup.h"
 #include "base/crc32c.h"
 #include "base/fd.h"
-#include "base/folder.h"
 #include "image/lazy_format.h"
-#include "source/source.h"
-#include "tests/unit/tap.h"
+#include "tests/unit/top.h"
 
 #define BLOCK LAYOUT_BLOCK
 #define MOST  4096 /* blocks of an image */
 
-static const struct source_options quiet;
-static char folder[] = "/tmp/ramet-lazy.XXXXXX";
 static unsigned seed;
 
 static unsigned pick(unsigned below)
 {
 	return (unsigned)rand_r(&seed) % below;
-}
-
-static void enter(void)
-{
-	strcpy(folder + strlen(folder) - 6, "XXXXXX");
-	CHECK(mkdtemp(folder) != NULL && chdir(folder) == 0);
-	CHECK(mkdir("top", 0755) == 0 && mkdir("other", 0755) == 0);
-}
-
-static void leave(void)
-{
-	CHECK(chdir("/tmp") == 0);
-	CHECK_EQ(folder_remove(AT_FDCWD, folder), 0);
 }
 
 /* Lengths are enough: nobody reads a byte. */
@@ -188,10 +171,8 @@ static struct tree *make_tree(void)
 			CHECK_EQ(link(path, strcat(strcpy(path + 100, path), ".link")), 0);
 	}
 	make_file("other/file", BLOCK);
-	struct tree *tree = NULL;
 	struct ramet_error err = {0};
-	CHECK_EQ(tree_new(&tree, &err), 0);
-	CHECK_EQ(source_walk(tree, "top", &quiet, &err), 0);
+	struct tree *tree = walk(&err);
 	CHECK_EQ(tree_graft(tree, "other", "/bound", &quiet, NULL, &err), 0);
 	CHECK_EQ(tree_graft(tree, "single", "/one", &quiet, NULL, &err), 0);
 	CHECK_EQ(tree_finish(tree, &err), 0);
@@ -239,9 +220,7 @@ static size_t make_small(uint8_t *bytes, size_t room)
 	make_file("top/a", 5000);
 	make_file("top/b", 100);
 	struct ramet_error err = {0};
-	_cleanup_tree_ struct tree *tree = NULL;
-	CHECK_EQ(tree_new(&tree, &err), 0);
-	CHECK_EQ(source_walk(tree, "top", &quiet, &err), 0);
+	_cleanup_tree_ struct tree *tree = walk(&err);
 	CHECK_EQ(tree_finish(tree, &err), 0);
 	_cleanup_layout_ struct layout layout = {.image_bytes = 10 * (uint64_t)BLOCK};
 	_cleanup_close_ int spool = memfd_create("spool", MFD_CLOEXEC);
@@ -390,9 +369,7 @@ static void test_overlaps_are_not_written(void)
 	enter();
 	make_file("top/a", 5000);
 	struct ramet_error err = {0};
-	_cleanup_tree_ struct tree *tree = NULL;
-	CHECK_EQ(tree_new(&tree, &err), 0);
-	CHECK_EQ(source_walk(tree, "top", &quiet, &err), 0);
+	_cleanup_tree_ struct tree *tree = walk(&err);
 	CHECK_EQ(tree_finish(tree, &err), 0);
 	_cleanup_layout_ struct layout layout = {.image_bytes = 10 * (uint64_t)BLOCK};
 	_cleanup_close_ int spool = memfd_create("spool", MFD_CLOEXEC);

@@ -10,40 +10,13 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "base/folder.h"
 #include "source/content.h"
-#include "source/source.h"
-#include "tests/unit/tap.h"
-
-static char folder[] = "/tmp/ramet-tree.XXXXXX";
-static const struct source_options quiet;
+#include "tests/unit/top.h"
 
 static void write_file(const char *path, const char *content)
 {
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	CHECK(fd >= 0 && write_full(fd, content, strlen(content)) == 0);
-}
-
-/* A new folder to work in; the tests' paths are relative to it. */
-static void enter(void)
-{
-	strcpy(folder + strlen(folder) - 6, "XXXXXX");
-	CHECK(mkdtemp(folder) != NULL && chdir(folder) == 0);
-	CHECK(mkdir("top", 0755) == 0 && mkdir("other", 0755) == 0);
-}
-
-static void leave(void)
-{
-	CHECK(chdir("/tmp") == 0);
-	CHECK_EQ(folder_remove(AT_FDCWD, folder), 0);
-}
-
-static struct tree *walk(struct ramet_error *err)
-{
-	struct tree *tree = NULL;
-	CHECK_EQ(tree_new(&tree, err), 0);
-	CHECK_EQ(source_walk(tree, "top", &quiet, err), 0);
-	return tree;
 }
 
 /* All paths in order, one a line. */
