@@ -102,6 +102,11 @@ static int parse_letters(struct invocation *inv, const char *word)
 	return 0;
 }
 
+static bool is_word(const char *name, size_t length, const char *word)
+{
+	return strlen(word) == length && memcmp(name, word, length) == 0;
+}
+
 /* One "--name" or "--name=value"; *next is the word after it, taken when it is the value.
  * Answers 0, an exit status, or -1 when help was shown. */
 static int parse_option(struct invocation *inv, const char *word, char ***next)
@@ -109,15 +114,19 @@ static int parse_option(struct invocation *inv, const char *word, char ***next)
 	const char *name = word + 2;
 	const char *equals = strchr(name, '=');
 	size_t length = equals ? (size_t)(equals - name) : strlen(name);
-	if (strcmp(name, "help") == 0) {
+	bool is_help = is_word(name, length, "help");
+	bool is_json = is_word(name, length, "json") && inv->command->has_json;
+	bool is_root = is_word(name, length, "root") && !inv->command->no_store;
+	if ((is_help || is_json) && equals)
+		return cli_usage(inv, "--%.*s takes no value", (int)length, name);
+	if (is_help) {
 		options_help(inv->command);
 		return -1;
 	}
-	if (strcmp(name, "json") == 0 && inv->command->has_json) {
+	if (is_json) {
 		inv->json = true;
 		return 0;
 	}
-	bool is_root = length == 4 && strncmp(name, "root", 4) == 0 && !inv->command->no_store;
 	const struct option_spec *spec = is_root ? NULL : spec_find(inv->command, name, length);
 	if (!spec && !is_root)
 		return cli_usage(inv, "there is no option --%.*s", (int)length, name);

@@ -6,7 +6,9 @@ refused "an unknown command is refused by name" 2 "no command 'frok'.*ramet help
 refused "an unknown option is refused by name" 2 "no option --frok.*--help" "$RAMET" help --frok
 refused "a short option is refused by name" 2 "no option -x" "$RAMET" help -x
 refused "a word too many is named" 2 "'two' is one word too many" "$RAMET" help one two
-refused "a flag with a value is refused" 2 "no option --json" "$RAMET" help --json=yes
+refused "a flag with a value is refused" 2 "--json takes no value" "$RAMET" ls --json=yes
+refused "also one of no command's own" 2 "--help takes no value" "$RAMET" ls --help=yes
+refused "an option that a command has not is refused" 2 "no option --json" "$RAMET" help --json=yes
 refused "words after -- are refused where they mean nothing" 2 "nothing after '--'" "$RAMET" help -- x
 refused "help for an unknown command is refused" 2 "no command 'frok'" "$RAMET" help frok
 
@@ -39,9 +41,57 @@ disarmed "a failure" build "$escape" "$scratch/image"
 disarmed "a failure in JSON" build --json "$escape" "$scratch/image"
 disarmed "one failure of many" rm "$escape"
 
-# Every command answers --help with its usage, and needs no store for it.
-for command in $("$RAMET" help | sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p'); do
+# Every command answers --help with its usage, and needs no store for it; it has a manual page that
+# knows the same options, which completion knows too; and it refuses a wrong use in one sentence.
+commands=$("$RAMET" help | sed -n 's/^  \([a-z]*\)  *[A-Z].*/\1/p')
+"$RAMET" completion > "$scratch/completion"
+options_of_help() {
+  "$RAMET" "$1" --help | sed -n '/^Options:/,/^$/p' | grep -oE '^  (-[a-z], )?--[a-z-]+' |
+    grep -oE -e '--[a-z-]+' | grep -vx -e --help | sort
+}
+options_of_page() {
+  sed -n '/^# OPTIONS/,/^# [^O]/p' "$page" | grep '^\*-' | grep -oE '\*--[a-z-]+\*' | tr -d '*' | sort
+}
+same_options() {
+  [ -f "$page" ] && options_of_help "$1" > "$scratch/in-help" && options_of_page > "$scratch/in-page"
+  diff "$scratch/in-help" "$scratch/in-page"
+}
+completed() {
+  grep -q "compgen -W '[^']*\b$1\b" "$scratch/completion" || return 1
+  for option in $(options_of_help "$1") --help; do
+    grep "^	$1:-\*) " "$scratch/completion" | grep -q -e " ${option}[ ']" || { echo "$option"; return 1; }
+  done
+}
+sections() {
+  for section in NAME SYNOPSIS DESCRIPTION "EXIT STATUS" EXAMPLES "SEE ALSO"; do
+    grep -qx "# $section" "$page" || { echo "no $section"; return 1; }
+  done
+  grep -q "\*ramet-$1\*(1)" "$SOURCE_ROOT/man/ramet.1.scd" && grep -qE "ramet $1\b|\`$1\`" "$SOURCE_ROOT/CHANGELOG.md"
+}
+for command in $commands; do
+  page=$SOURCE_ROOT/man/ramet-$command.1.scd
   RAMET_ROOT=/proc/none check "$command --help shows its usage" \
     sh -c '"$RAMET" "$0" --help | grep -q "^Usage: ramet $0"' "$command"
+  check "$command: its page has the options of its help, and no other" same_options "$command"
+  check "$command: its page says all that pages say, and is found" sections "$command"
+  check "$command: it and its options are completed" completed "$command"
+  refused "$command: an option that is none" 2 "^ramet $command: there is no option --none; .*--help" \
+    "$RAMET" "$command" --none
+  case $command in
+    detach) needs="name forks" ;;
+    ls | doctor | help | completion) continue ;;
+    *) needs="it needs [[A-Z]" ;;
+  esac
+  refused "$command: without what it is about" 2 "^ramet $command: $needs.*--help" "$RAMET" "$command"
+done
+refused "ls: two images" 2 "one word too many" "$RAMET" ls a b
+refused "doctor: a word" 2 "one word too many" "$RAMET" doctor a
+refused "completion: a word" 2 "one word too many" "$RAMET" completion a
+
+# What a stranger finds: every bench is in its document, and says what it compares.
+for bench in "$SOURCE_ROOT"/bench/*; do
+  name=$(basename "$bench")
+  case $name in *.sh) continue ;; esac
+  check "bench $name is in the document of figures" grep -qE "(BENCH=|bench/)$name\b" "$SOURCE_ROOT/docs/benchmarks.md"
 done
 finish
