@@ -6,16 +6,20 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/attachment.h"
 #include "cli/cli.h"
 #include "cli/json.h"
 
 struct verify_options {
 	const char *digest;
+	struct string_list sources;
 };
 
 static const struct option_spec options[] = {
 	OPTION(STRING, struct verify_options, digest, "digest", "DIGEST",
 		"what the file's digest must be, sha256:HEX; of one IMAGE"),
+	OPTION(LIST, struct verify_options, sources, "source", "[N=|OLD=]DIR",
+		"where the folder of one lazy IMAGE is now; noted when all is right there"),
 	OPTION_END,
 };
 
@@ -51,31 +55,34 @@ static void print_text(const char *image, const struct ramet_verify_result *resu
 			result->findings == 1 ? "" : "s");
 		return;
 	}
-	printf("%s: good: %s, %llu entries, %s in %llu files; digest %s\n", image, result->format,
+	printf("%s: good: %s, %llu entries, %s in %llu files; digest %s%s\n", image, result->format,
 		(unsigned long long)result->entries, text_size(result->content_bytes, content),
-		(unsigned long long)result->files, result->digest_state);
+		(unsigned long long)result->files, result->digest_state,
+		result->sources_noted ? "; where its files are is noted" : "");
 }
 
 static json_t *object_of(
 	const char *image, const struct ramet_verify_result *result, json_t *findings)
 {
-	return json_pack("{s:o, s:b, s:o, s:I, s:I, s:I, s:s, s:s, s:I, s:O}", "path",
+	return json_pack("{s:o, s:b, s:o, s:I, s:I, s:I, s:s, s:s, s:b, s:I, s:O}", "path",
 		cli_json_string(image), "good", result->findings == 0, "format",
 		*result->format ? json_string(result->format) : json_null(), "entries",
 		(json_int_t)result->entries, "files", (json_int_t)result->files, "content_bytes",
 		(json_int_t)result->content_bytes, "digest", result->digest, "digest_state",
-		result->digest_state, "finding_count", (json_int_t)result->findings, "findings",
-		findings);
+		result->digest_state, "sources_noted", result->sources_noted, "finding_count",
+		(json_int_t)result->findings, "findings", findings);
 }
 
 /* Answers an exit status; what failed is said. array: where the result goes, or NULL. */
-static int verify_one(struct invocation *inv, const char *image, json_t *array)
+static int verify_one(
+	struct invocation *inv, const char *image, const char *const *sources, json_t *array)
 {
 	const struct verify_options *given = inv->options;
 	struct findings findings = {.image = image, .array = array ? json_array() : NULL};
 	struct ramet_verify_options verify = {
 		.image = image,
 		.digest = given->digest,
+		.sources = sources,
 		.finding = finding,
 		.finding_ctx = &findings,
 		.progress = cli_progress_start(&findings.progress, inv),
@@ -101,10 +108,16 @@ static int verify_run(struct invocation *inv, struct ramet_error *err)
 	if (given->digest && inv->argument_count > 1)
 		return cli_usage(
 			inv, "--digest is of one image, and there are %zu", inv->argument_count);
+	if (given->sources.count && inv->argument_count > 1)
+		return cli_usage(
+			inv, "--source is of one image, and there are %zu", inv->argument_count);
+	const char *sources[SOURCES_MAX + 1];
+	int status = source_options_copy(inv, &given->sources, sources);
+	if (status != 0)
+		return status;
 	json_t *array = inv->json ? json_array() : NULL;
-	int status = EXIT_OK;
 	for (size_t i = 0; i < inv->argument_count; i++) {
-		int one = verify_one(inv, inv->arguments[i], array);
+		int one = verify_one(inv, inv->arguments[i], sources, array);
 		status = one ? one : status;
 	}
 	int printed = array ? cli_print_json(array) : EXIT_OK;

@@ -653,6 +653,9 @@ RAMET_API int ramet_inspect(struct ramet_store *store, const struct ramet_inspec
 struct ramet_verify_options {
 	const char *image;
 	const char *digest; /* what it must be, "sha256:..."; NULL: what the catalogue has */
+	/* Of a lazy image: where folders are that were moved, as in struct ramet_attach_options. When nothing
+	 * is wrong there the catalogue notes it, and what stands on the image finds them there. */
+	const char *const *sources;
 	/* Something is wrong with path in the image ("": with the image as a whole). Strings live
 	 * until the call returns. May be NULL. */
 	void (*finding)(void *ctx, const char *path, const char *sentence);
@@ -665,6 +668,7 @@ struct ramet_verify_result {
 	uint64_t entries, files;
 	uint64_t content_bytes; /* of all files, hard links once */
 	uint64_t findings;      /* 0: the image is good; more than were told when there are many */
+	bool sources_noted;     /* where the folders are is known from now on */
 	char format[16];        /* "" when it could not be told */
 	char digest[72];        /* "sha256:..." of the file as it is */
 	const char *digest_state; /* "right", "wrong", "noted" (there was none, it is kept now) or

@@ -50,26 +50,27 @@ int record_path(const struct ramet_store *store, int64_t image, struct text *pat
 }
 
 /* Its roots' folders. */
-static int add_roots(struct serving *serving, const struct drive *drive,
+static int add_roots(struct serving *serving, struct ramet_store *store, const struct drive *drive,
 	const struct ramet_attach_options *options, struct server_device *device,
 	struct ramet_error *err)
 {
+	_cleanup_source_words_ struct source_words words = {0};
 	_cleanup_lazy_ struct lazy *lazy = NULL;
 	struct lazy_facts facts;
 	int r = lazy_open((int)device->fd, drive->path, &lazy, err);
 	if (r < 0)
 		return r;
 	lazy_describe(lazy, &facts);
-	if (facts.roots)
-		r = source_words_check(
-			options->sources, drive->path, lazy_root(lazy, 0), facts.roots, err);
+	r = source_words_load(&words, store, drive->image, options->sources, err);
+	if (r == 0 && facts.roots)
+		r = source_words_check(&words, drive->path, lazy_root(lazy, 0), facts.roots, err);
 	for (uint32_t i = 0; i < facts.roots && r == 0; i++) {
 		const struct source_root root = {.lazy = drive->path,
 			.path = lazy_root(lazy, i),
 			.number = i + 1,
 			.count = facts.roots,
 			.made = drive->made};
-		int fd = source_words_open(options->sources, &root, NULL, err);
+		int fd = source_words_open(&words, &root, NULL, err);
 		if (fd >= 0 && serving_keep(serving, fd) < 0)
 			fd = error_memory(err);
 		int *place = fd < 0 ? NULL : vector_push(&device->roots);
@@ -132,7 +133,7 @@ static int add_drive(struct serving *serving, struct ramet_store *store, const s
 	if (device->fd < 0)
 		return (int)device->fd;
 	if (drive->image && drive->lazy)
-		r = add_roots(serving, drive, options, device, err);
+		r = add_roots(serving, store, drive, options, device, err);
 	if (r == 0 && drive->image && !options->no_prefetch)
 		device->replay = open_record(serving, store, drive->image);
 	if (strcmp(drive->name, "base") == 0)

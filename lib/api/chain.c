@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "api/lazy_base.h"
 #include "base/cleanup.h"
 #include "base/vector.h"
 #include "image/lazy_view.h"
@@ -194,7 +195,7 @@ static int check_count(const char *const *layers, struct ramet_error *err)
 int chain_open(struct ramet_store *store, const char *base, const char *const *layers,
 	struct chain *chain, struct ramet_error *err)
 {
-	*chain = (struct chain){0};
+	*chain = (struct chain){.store = store};
 	int r = check_count(layers, err);
 	if (r == 0)
 		r = add_image(store, chain, base, err);
@@ -211,7 +212,8 @@ int chain_feed(struct chain *chain, struct ramet_error *err)
 	for (size_t i = 0; i < chain->count && r == 0; i++) {
 		struct chain_image *item = &chain->items[i];
 		if (item->lazy && !item->feed)
-			r = lazy_feed_open(item->fd, item->path, item->believed, &item->feed, err);
+			r = lazy_base_feed(chain->store, item->image.id, item->fd, item->path,
+				item->believed, &item->feed, err);
 	}
 	return r;
 }

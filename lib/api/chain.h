@@ -19,6 +19,7 @@ struct chain {
 		struct lazy_feed *feed;   /* of a lazy one, from chain_feed() on */
 	} * items;                        /* the base first */
 	size_t count, capacity;
+	struct ramet_store *store; /* that knows them; may be NULL */
 };
 
 /*

@@ -231,7 +231,7 @@ static int commit_run(struct commit *commit, struct ramet_error *err)
 	if (r == 0)
 		r = refuse_own_parent(commit, err);
 	if (r == 0)
-		r = fork_files_open(&commit->fork, &commit->files, err);
+		r = fork_files_open(commit->store, &commit->fork, &commit->files, err);
 	if (r == 0)
 		r = outfile_open(&commit->output, options->output, err);
 	if (r < 0)

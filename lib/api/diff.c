@@ -28,10 +28,11 @@ static int diff_work(void *ctx, struct ramet_error *err)
 		&diff->result, err);
 }
 
-static int diff_fork(const struct store_fork *fork, struct diff *diff, struct ramet_error *err)
+static int diff_fork(struct ramet_store *store, const struct store_fork *fork, struct diff *diff,
+	struct ramet_error *err)
 {
 	struct fork_files *files = &diff->files;
-	int r = fork_files_open(fork, files, err);
+	int r = fork_files_open(store, fork, files, err);
 	if (r < 0)
 		return r;
 	diff->options.plain_root = !files->source.clone;
@@ -63,7 +64,7 @@ int ramet_diff(struct ramet_store *store, const struct ramet_diff_options *optio
 		r = changes_limits_parse(options->paths, &limits, err);
 	if (r < 0)
 		return r;
-	r = diff_fork(&fork, &diff, err);
+	r = diff_fork(store, &fork, &diff, err);
 	changes_limits_free(&limits);
 	fork_files_close(&diff.files);
 	if (r == 0)

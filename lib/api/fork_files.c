@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "api/lazy_base.h"
 #include "base/cleanup.h"
 #include "image/image.h"
 #include "volume/volume.h"
@@ -62,9 +63,10 @@ static int ask_host(
 	return r == -EOPNOTSUPP || r == -E2BIG ? 0 : r;
 }
 
-static int open_image(struct fork_files *files, const char *what, const char *path,
-	const char *format, bool made, struct ramet_error *err)
+static int open_image(struct ramet_store *store, struct fork_files *files, const char *what,
+	const struct store_layer *layer, struct ramet_error *err)
 {
+	const char *path = layer->plain ? layer->plain : layer->path;
 	if (files->image_count == STACK_IMAGES_MAX)
 		return error_set(err, E2BIG, "the fork stands on too many images");
 	struct text *name = &files->names[files->image_count];
@@ -76,33 +78,34 @@ static int open_image(struct fork_files *files, const char *what, const char *pa
 	image->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (image->fd < 0)
 		return error_errno(err, errno, "cannot open %s", image->name);
-	image->format = image_format_find(format);
+	image->format = image_format_find(layer->format);
 	if (!image->format)
 		return error_set(err, ENOTSUP, "%s is in a format, %s, that this ramet cannot read",
-			image->name, format);
+			image->name, layer->format);
 	if (!lazy_probe(image->fd))
 		return 0;
 	struct lazy_feed **feed = &files->feeds[files->image_count - 1];
-	int r = lazy_feed_open(image->fd, image->name, made, feed, err);
+	int r = lazy_base_feed(store, layer->image, image->fd, image->name, layer->made, feed, err);
 	image->feed = *feed;
 	return r;
 }
 
-static int open_images(
-	const struct store_fork *fork, struct fork_files *files, struct ramet_error *err)
+static int open_images(struct ramet_store *store, const struct store_fork *fork,
+	struct fork_files *files, struct ramet_error *err)
 {
-	int r = open_image(files, "base", fork->base_plain ? fork->base_plain : fork->base,
-		fork->format, fork->base_made, err);
-	for (size_t i = 0; i < fork->layers.count && r == 0; i++) {
-		const struct store_layer *layer = &fork->layers.items[i];
-		r = open_image(files, "layer", layer->plain ? layer->plain : layer->path,
-			layer->format, layer->made, err);
-	}
+	const struct store_layer base = {.image = fork->base_image,
+		.path = fork->base,
+		.format = fork->format,
+		.made = fork->base_made,
+		.plain = fork->base_plain};
+	int r = open_image(store, files, "base", &base, err);
+	for (size_t i = 0; i < fork->layers.count && r == 0; i++)
+		r = open_image(store, files, "layer", &fork->layers.items[i], err);
 	return r;
 }
 
-int fork_files_open(
-	const struct store_fork *fork, struct fork_files *files, struct ramet_error *err)
+int fork_files_open(struct ramet_store *store, const struct store_fork *fork,
+	struct fork_files *files, struct ramet_error *err)
 {
 	*files = (struct fork_files){.volume_fd = -1};
 	text_format(&files->base_name,
@@ -111,7 +114,7 @@ int fork_files_open(
 	text_format(&files->volume_name, "the volume of fork %s", fork->name);
 	if (files->base_name.failed || files->volume_name.failed)
 		return error_memory(err);
-	int r = open_images(fork, files, err);
+	int r = open_images(store, fork, files, err);
 	if (r < 0)
 		return r;
 	files->volume_fd = open(fork->volume, O_RDONLY | O_CLOEXEC);

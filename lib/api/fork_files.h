@@ -22,8 +22,8 @@ struct fork_files {
 enum { FORK_FILES_FDS = (1 + LAZY_FEED_FDS) * STACK_IMAGES_MAX + 2 };
 
 /* Open the images and the volume; nothing of either is parsed. Release it whatever was answered. */
-int fork_files_open(
-	const struct store_fork *fork, struct fork_files *files, struct ramet_error *err);
+int fork_files_open(struct ramet_store *store, const struct store_fork *fork,
+	struct fork_files *files, struct ramet_error *err);
 void fork_files_close(struct fork_files *files);
 #define _cleanup_fork_files_ __attribute__((cleanup(fork_files_close)))
 

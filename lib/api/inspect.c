@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/file_digest.h"
 #include "look/look.h"
+#include "store/roots.h"
 
 /* What comes back from the child. */
 struct said {
@@ -28,6 +29,7 @@ struct inspect {
 	struct said said;
 	struct materializing becoming;
 	struct ramet_materializing told;
+	struct store_roots moved; /* where folders of a lazy image are noted to be */
 };
 
 static int inspect_work(void *ctx, struct ramet_error *err)
@@ -102,6 +104,8 @@ static int ask_catalogue(
 	if (r == 0 && item->lazy && !image->plain)
 		r = materializing_find(store, image->id, &inspect->becoming, err);
 	if (r == 0)
+		r = store_roots_find(store, image->id, &inspect->moved, err);
+	if (r == 0)
 		r = store_image_forks(store, image->id, &inspect->forks, err);
 	if (r < 0)
 		return r;
@@ -139,15 +143,17 @@ static void tell_census(const struct census *census, struct ramet_inspection *to
 }
 
 /* The roots live as long as the feed; the caller frees the list. */
-static int tell_lazy(const struct lazy *lazy, struct ramet_inspection *to, struct ramet_error *err)
+static int tell_lazy(const struct lazy *lazy, const struct store_roots *moved,
+	struct ramet_inspection *to, struct ramet_error *err)
 {
+	const struct lazy_places places = {(const char *const *)moved->paths, moved->count};
 	struct lazy_facts facts;
 	lazy_describe(lazy, &facts);
 	const char **roots = calloc((size_t)facts.roots + 1, sizeof *roots);
 	if (!roots)
 		return error_memory(err);
 	for (uint32_t i = 0; i < facts.roots; i++)
-		roots[i] = lazy_root(lazy, i);
+		roots[i] = lazy_place(lazy, &places, i);
 	to->lazy = true;
 	to->lazy_image_bytes = facts.image_bytes;
 	to->lazy_files = facts.files;
@@ -198,7 +204,7 @@ static int tell(
 	};
 	if (!inspect->options->no_count)
 		tell_census(&inspect->said.census, &to);
-	int r = item->feed ? tell_lazy(lazy_feed_lazy(item->feed), &to, err) : 0;
+	int r = item->feed ? tell_lazy(lazy_feed_lazy(item->feed), &inspect->moved, &to, err) : 0;
 	to.lazy_materialized = item->lazy ? image->plain : NULL;
 	to.lazy_materializing = materializing_tell(&inspect->becoming, &inspect->told);
 	if (r == 0)
@@ -228,6 +234,7 @@ int ramet_inspect(struct ramet_store *store, const struct ramet_inspect_options 
 	int r = inspect_image(store, &inspect, each, ctx, err);
 	free(inspect.parent_paths);
 	materializing_free(&inspect.becoming);
+	store_roots_free(&inspect.moved);
 	store_names_free(&inspect.forks);
 	store_layers_free(&inspect.parents);
 	store_image_free(&inspect.image);

@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "api/source_words.h"
 #include "base/cleanup.h"
 #include "base/sandbox.h"
 #include "source/tree.h"
@@ -126,8 +125,8 @@ int lazy_base_open(struct lazy_base *base, const char *path, struct ramet_error 
 	return hear_lazy(base, err);
 }
 
-static int open_root(struct lazy_base *base, size_t index, const char *const *words, bool made,
-	struct ramet_error *err)
+static int open_root(struct lazy_base *base, size_t index, const struct source_words *words,
+	bool made, struct ramet_error *err)
 {
 	const struct source_root root = {.lazy = base->path,
 		.path = base->roots.items[index],
@@ -153,8 +152,8 @@ static int open_root(struct lazy_base *base, size_t index, const char *const *wo
 	return 0;
 }
 
-int lazy_base_open_roots(
-	struct lazy_base *base, const char *const *words, bool made, struct ramet_error *err)
+int lazy_base_open_roots(struct lazy_base *base, const struct source_words *words, bool made,
+	struct ramet_error *err)
 {
 	int r = base->roots.count ? source_words_check(words, base->path, base->roots.items[0],
 					    base->roots.count, err)
@@ -162,6 +161,15 @@ int lazy_base_open_roots(
 	for (size_t i = 0; i < base->roots.count && r == 0; i++)
 		r = open_root(base, i, words, made, err);
 	return r;
+}
+
+int lazy_base_feed(struct ramet_store *store, int64_t image, int fd, const char *path,
+	bool believed, struct lazy_feed **feed, struct ramet_error *err)
+{
+	_cleanup_roots_ struct store_roots roots = {0};
+	int r = store ? store_roots_find(store, image, &roots, err) : 0;
+	const struct lazy_places places = {(const char *const *)roots.paths, roots.count};
+	return r < 0 ? r : lazy_feed_open(fd, path, believed, &places, feed, err);
 }
 
 void lazy_base_close(struct lazy_base *base)

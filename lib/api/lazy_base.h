@@ -3,9 +3,10 @@
 #ifndef API_LAZY_BASE_H
 #define API_LAZY_BASE_H
 
+#include "api/source_words.h"
 #include "base/vector.h"
 #include "image/image.h"
-#include "image/lazy.h"
+#include "image/lazy_feed.h"
 
 /* Start with LAZY_BASE_NONE; lazy_base_close() whatever was answered. */
 struct lazy_base {
@@ -30,8 +31,11 @@ struct lazy_base {
 int lazy_base_open(struct lazy_base *base, const char *path, struct ramet_error *err);
 /* Open the folders that it points into. words, and errors: see source_words.h; words is borrowed. made:
  * the lazy file was written by the store. */
-int lazy_base_open_roots(
-	struct lazy_base *base, const char *const *words, bool made, struct ramet_error *err);
+int lazy_base_open_roots(struct lazy_base *base, const struct source_words *words, bool made,
+	struct ramet_error *err);
+/* A feed (lazy_feed.h) of the lazy file of that row, whose folders are where the catalogue has them. */
+int lazy_base_feed(struct ramet_store *store, int64_t image, int fd, const char *path,
+	bool believed, struct lazy_feed **feed, struct ramet_error *err);
 void lazy_base_close(struct lazy_base *base);
 #define _cleanup_lazy_base_ __attribute__((cleanup(lazy_base_close)))
 

@@ -194,7 +194,10 @@ static int take_lock(struct materialize_job *job, struct ramet_error *err)
  * there: so not without the lock. */
 static int open_all(struct materialize_job *job, struct ramet_error *err)
 {
-	int r = lazy_base_open_roots(&job->base, job->options->sources, job->image.made, err);
+	_cleanup_source_words_ struct source_words words = {0};
+	int r = source_words_load(&words, job->store, job->image.id, job->options->sources, err);
+	if (r == 0)
+		r = lazy_base_open_roots(&job->base, &words, job->image.made, err);
 	if (r < 0)
 		return error_prefix(err, r, "cannot make %s", job->path.data);
 	r = job->store ? take_lock(job, err) : 0;

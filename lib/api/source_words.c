@@ -14,22 +14,35 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
-int source_words_check(const char *const *words, const char *lazy, const char *first, size_t count,
-	struct ramet_error *err)
+int source_words_load(struct source_words *words, struct ramet_store *store, int64_t image,
+	const char *const *given, struct ramet_error *err)
 {
-	for (size_t i = 0; words && words[i]; i++)
-		if (count != 1 && !strchr(words[i], '='))
+	*words = (struct source_words){.given = given};
+	return store ? store_roots_find(store, image, &words->noted, err) : 0;
+}
+
+void source_words_free(struct source_words *words)
+{
+	store_roots_free(&words->noted);
+}
+
+int source_words_check(const struct source_words *words, const char *lazy, const char *first,
+	size_t count, struct ramet_error *err)
+{
+	const char *const *given = words->given;
+	for (size_t i = 0; given && given[i]; i++)
+		if (count != 1 && !strchr(given[i], '='))
 			return error_set(err, EINVAL,
 				"%s stands on %zu folders, the first of which is %s: write --source "
 				"OLD=DIR, or --source 1=DIR, in place of --source %s",
-				lazy, count, first, words[i]);
+				lazy, count, first, given[i]);
 	return 0;
 }
 
-static const char *find(const char *const *words, const struct source_root *root)
+const char *source_words_given(const struct source_words *words, const struct source_root *root)
 {
-	for (size_t i = 0; words && words[i]; i++) {
-		const char *word = words[i];
+	for (size_t i = 0; words->given && words->given[i]; i++) {
+		const char *word = words->given[i];
 		size_t length = strlen(root->path);
 		if (strncmp(word, root->path, length) == 0 && word[length] == '=')
 			return word + length + 1;
@@ -45,26 +58,43 @@ static const char *find(const char *const *words, const struct source_root *root
 	return NULL;
 }
 
-int source_words_open(const char *const *words, const struct source_root *root, const char **path,
-	struct ramet_error *err)
+const char *source_words_place(const struct source_words *words, const struct source_root *root)
 {
-	const char *given = find(words, root);
+	const char *given = source_words_given(words, root);
+	if (!given && root->number <= words->noted.count)
+		given = words->noted.paths[root->number - 1];
+	return given;
+}
+
+/* Who says it each time may say it once for all. */
+static int refuse(const struct source_words *words, const struct source_root *root, int code,
+	const char *place, struct ramet_error *err)
+{
+	if (source_words_given(words, root))
+		return error_errno(err, code, "cannot open the folder %s that %s stands on", place,
+			root->lazy);
+	return error_errno(err, code,
+		"cannot open the folder %s that %s stands on; if it was moved, name it with "
+		"--source DIR, or once for all with 'ramet verify %s --source %sDIR'",
+		place, root->lazy, root->lazy, root->count == 1 ? "" : "N=");
+}
+
+int source_words_open(const struct source_words *words, const struct source_root *root,
+	const char **path, struct ramet_error *err)
+{
+	const char *known = source_words_place(words, root);
 	if (path)
-		*path = given ? given : root->path;
+		*path = known ? known : root->path;
 	/* What a lazy file says may be made to move the cursor. */
-	_cleanup_free_ char *shown = strdup(root->path);
+	_cleanup_free_ char *shown = strdup(known ? known : root->path);
 	if (!shown)
 		return error_memory(err);
 	text_disarm(shown);
-	if (!root->made && !given)
+	if (!root->made && !known)
 		return error_set(err, EPERM,
 			"%s was not written by this store, and it names the folder %s; if you want "
 			"that read, say so with --source %s",
 			root->lazy, shown, shown);
-	int fd = open(given ? given : root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
-	return error_errno(err, errno, "cannot open the folder %s that %s stands on%s",
-		given ? given : shown, root->lazy,
-		given ? "" : "; if it was moved, name it with --source DIR");
+	int fd = open(known ? known : root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? refuse(words, root, errno, shown, err) : fd;
 }

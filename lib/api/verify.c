@@ -44,6 +44,7 @@ struct verifier {
 	int fd;
 	struct stat st;
 	struct text name;
+	struct store_roots given; /* of a lazy image: where its folders are said to be */
 	struct share *shares[SHARES_MAX];
 	unsigned count;
 	int progress_in, progress_out, ended;
@@ -308,24 +309,47 @@ static void lazy_finding(void *ctx, const char *sentence)
 }
 
 /* Its digest first: a file that is no image to prove() is just read. */
-static int prove_lazy(struct verifier *verifier, struct ramet_error *err)
+static int prove_lazy(struct ramet_store *store, struct verifier *verifier, int64_t image,
+	struct ramet_error *err)
 {
+	_cleanup_source_words_ struct source_words words = {0};
 	const struct verify_lazy lazy = {.fd = verifier->fd,
 		.path = verifier->options->image,
 		.finding = lazy_finding,
 		.ctx = verifier,
 		.progress = verifier->options->progress,
-		.progress_ctx = verifier->options->progress_ctx};
-	int r = prove(verifier, err);
+		.progress_ctx = verifier->options->progress_ctx,
+		.words = &words,
+		.given = &verifier->given};
+	int r = source_words_load(&words, store, image, verifier->options->sources, err);
+	if (r == 0)
+		r = prove(verifier, err);
 	return r < 0 ? r : verify_lazy(&lazy, &verifier->format, verifier->result, err);
 }
 
-static int prove_file(struct verifier *verifier, bool known, struct ramet_error *err)
+static int prove_file(struct ramet_store *store, struct verifier *verifier, int64_t image,
+	struct ramet_error *err)
 {
+	const char *const *sources = verifier->options->sources;
 	if (lazy_probe(verifier->fd))
-		return prove_lazy(verifier, err);
-	int r = identify(verifier, known, err);
+		return prove_lazy(store, verifier, image, err);
+	if (sources && *sources)
+		return error_set(err, EINVAL, "%s is no lazy image: it stands on no folder",
+			verifier->options->image);
+	int r = identify(verifier, image != 0, err);
 	return r < 0 ? r : prove(verifier, err);
+}
+
+/* The files are there: whoever stands on the image will find them. It has a row, with its digest. */
+static int note_sources(struct ramet_store *store, struct verifier *verifier,
+	const struct store_image *image, struct ramet_error *err)
+{
+	const char *const *sources = verifier->options->sources;
+	if (!store || !image->id || !sources || !*sources || verifier->result->findings)
+		return 0;
+	int r = store_roots_set(store, image->id, &verifier->given, err);
+	verifier->result->sources_noted = r == 0;
+	return r;
 }
 
 static int verify(struct ramet_store *store, struct verifier *verifier, struct store_image *image,
@@ -339,11 +363,13 @@ static int verify(struct ramet_store *store, struct verifier *verifier, struct s
 		return error_set(err, EMEDIUMTYPE, "the image %s is not a file", path);
 	int r = store ? store_image_find(store, verifier->fd, path, image, err) : 0;
 	if (r == 0)
-		r = prove_file(verifier, image->id != 0, err);
+		r = prove_file(store, verifier, image->id, err);
 	if (r == 0 && !is_unchanged(verifier))
 		r = error_set(
 			err, ESTALE, "the image %s was written while it was being read", path);
-	return r < 0 ? r : compare_digest(store, verifier, image, err);
+	if (r == 0)
+		r = compare_digest(store, verifier, image, err);
+	return r < 0 ? r : note_sources(store, verifier, image, err);
 }
 
 int ramet_verify(struct ramet_store *store, const struct ramet_verify_options *options,
@@ -369,6 +395,7 @@ int ramet_verify(struct ramet_store *store, const struct ramet_verify_options *o
 	for (unsigned i = 0; i < verifier.count; i++)
 		free(verifier.shares[i]);
 	text_free(&verifier.name);
+	store_roots_free(&verifier.given);
 	cleanup_close(&verifier.fd);
 	return r;
 }

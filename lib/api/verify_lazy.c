@@ -64,6 +64,42 @@ static int count_tree(const struct verify_lazy *verify, const struct lazy_feed *
 	return r;
 }
 
+/* What is given is to be noted, and so is absolute. */
+static int keep_given(
+	const struct verify_lazy *verify, uint32_t i, const char *given, struct ramet_error *err)
+{
+	verify->given->paths[i] = realpath(given, NULL);
+	return verify->given->paths[i]
+		       ? 0
+		       : error_errno(err, errno, "cannot open the folder %s", given);
+}
+
+static int find_places(const struct verify_lazy *verify, const struct lazy *lazy,
+	const char ***items, struct ramet_error *err)
+{
+	struct lazy_facts facts;
+	lazy_describe(lazy, &facts);
+	*items = calloc((size_t)facts.roots + 1, sizeof **items);
+	verify->given->paths = calloc((size_t)facts.roots + 1, sizeof(char *));
+	if (!*items || !verify->given->paths)
+		return error_memory(err);
+	verify->given->count = facts.roots;
+	int r = facts.roots ? source_words_check(verify->words, verify->path, lazy_root(lazy, 0),
+				      facts.roots, err)
+			    : 0;
+	for (uint32_t i = 0; i < facts.roots && r == 0; i++) {
+		const struct source_root root = {.lazy = verify->path,
+			.path = lazy_root(lazy, i),
+			.number = i + 1,
+			.count = facts.roots};
+		const char *given = source_words_given(verify->words, &root);
+		(*items)[i] = source_words_place(verify->words, &root);
+		if (given)
+			r = keep_given(verify, i, given, err);
+	}
+	return r;
+}
+
 static int check_sources(
 	const struct verify_lazy *verify, const struct lazy *lazy, struct ramet_error *err)
 {
@@ -71,19 +107,23 @@ static int check_sources(
 		.report = verify->progress, .ctx = verify->progress_ctx, .step = "verify"};
 	struct lazy_facts facts;
 	int *roots;
-	if (lazy_roots_open(lazy, &roots) < 0)
-		return error_memory(err);
+	_cleanup_free_ const char **items = NULL;
 	lazy_describe(lazy, &facts);
+	int r = find_places(verify, lazy, &items, err);
+	const struct lazy_places places = {items, facts.roots};
+	if (r == 0 && lazy_roots_open(lazy, &places, &roots) < 0)
+		r = error_memory(err);
+	if (r < 0)
+		return r;
 	meter.total = facts.files;
 	/* A folder that is gone is said once, and not for each file that was in it. */
 	for (uint32_t i = 0; i < facts.roots; i++)
 		if (roots[i] < 0) {
 			struct ramet_error why = {0};
 			error_errno(&why, -roots[i], "cannot open %s, which its content is in",
-				lazy_root(lazy, i));
+				lazy_place(lazy, &places, i));
 			verify->finding(verify->ctx, why.message);
 		}
-	int r = 0;
 	for (uint32_t i = 0; i < facts.files && r == 0; i++) {
 		struct ramet_error why = {0};
 		struct lazy_file file;
@@ -117,10 +157,11 @@ static int look_inside(const struct verify_lazy *verify, const struct lazy_feed 
 int verify_lazy(const struct verify_lazy *verify, const struct image_format **format,
 	struct ramet_verify_result *result, struct ramet_error *err)
 {
+	static const struct lazy_places nowhere; /* content is not asked for */
 	struct lazy_feed *feed = NULL;
 	struct ramet_error why = {0};
 	*format = NULL;
-	int r = lazy_feed_open(verify->fd, verify->path, false, &feed, &why);
+	int r = lazy_feed_open(verify->fd, verify->path, false, &nowhere, &feed, &why);
 	if (r == -EUCLEAN) {
 		verify->finding(verify->ctx, why.message);
 		return 0;

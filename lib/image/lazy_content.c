@@ -17,7 +17,12 @@
 
 #include "base/cleanup.h"
 
-int lazy_roots_open(const struct lazy *lazy, int **out)
+const char *lazy_place(const struct lazy *lazy, const struct lazy_places *places, uint32_t i)
+{
+	return i < places->count && places->items[i] ? places->items[i] : lazy_root(lazy, i);
+}
+
+int lazy_roots_open(const struct lazy *lazy, const struct lazy_places *places, int **out)
 {
 	struct lazy_facts facts;
 	lazy_describe(lazy, &facts);
@@ -25,7 +30,7 @@ int lazy_roots_open(const struct lazy *lazy, int **out)
 	if (!roots)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < facts.roots; i++) {
-		roots[i] = open(lazy_root(lazy, i), O_PATH | O_DIRECTORY | O_CLOEXEC);
+		roots[i] = open(lazy_place(lazy, places, i), O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (roots[i] < 0)
 			roots[i] = -errno;
 	}

@@ -241,8 +241,8 @@ static int start(struct lazy_feed *feed, struct ramet_error *err)
 	return 0;
 }
 
-int lazy_feed_open(
-	int fd, const char *path, bool believed, struct lazy_feed **out, struct ramet_error *err)
+int lazy_feed_open(int fd, const char *path, bool believed, const struct lazy_places *places,
+	struct lazy_feed **out, struct ramet_error *err)
 {
 	struct lazy_feed *feed = calloc(1, sizeof *feed);
 	if (!feed)
@@ -253,7 +253,7 @@ int lazy_feed_open(
 	feed->metadata = feed->here = feed->there = feed->file = -1;
 	sem_init(&feed->listens, 0, 0);
 	int r = lazy_open(fd, path, &feed->lazy, err);
-	if (r == 0 && lazy_roots_open(feed->lazy, &feed->roots) < 0)
+	if (r == 0 && lazy_roots_open(feed->lazy, places, &feed->roots) < 0)
 		r = error_memory(err);
 	int copied = r == 0 ? make_metadata(feed) : 0;
 	if (copied < 0)

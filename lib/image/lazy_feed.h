@@ -7,14 +7,15 @@
 #ifndef IMAGE_LAZY_FEED_H
 #define IMAGE_LAZY_FEED_H
 
-#include "image/lazy.h"
+#include "image/lazy_content.h"
 
 struct lazy_feed;
 
 /* path is for messages, and borrowed; fd too. believed: the folders that the lazy file names may be
- * read; otherwise only its tree can be, and content is -EPERM. Errors: those of lazy_open. */
-int lazy_feed_open(
-	int fd, const char *path, bool believed, struct lazy_feed **feed, struct ramet_error *err);
+ * read; otherwise only its tree can be, and content is -EPERM. places: used in this call only. Errors:
+ * those of lazy_open. */
+int lazy_feed_open(int fd, const char *path, bool believed, const struct lazy_places *places,
+	struct lazy_feed **feed, struct ramet_error *err);
 /* When the child is at its end. NULL is fine. */
 void lazy_feed_close(struct lazy_feed *feed);
 

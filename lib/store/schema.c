@@ -66,6 +66,11 @@ static const char *const steps[] = {
 	"ALTER TABLE image ADD COLUMN materialized INTEGER REFERENCES image(id);"
 	"ALTER TABLE image ADD COLUMN made INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE image ADD COLUMN owned INTEGER NOT NULL DEFAULT 0;",
+
+	/* image_root: where the folder is now that a lazy file has under this number, from 0, if it is
+	 * not where the file says. */
+	"CREATE TABLE image_root(image INTEGER NOT NULL REFERENCES image(id) ON DELETE CASCADE,"
+	" number INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KEY(image, number)) %;",
 };
 enum { SCHEMA_VERSION = ARRAY_SIZE(steps) };
 

@@ -124,7 +124,24 @@ refused "with another --source it is another attachment" 1 "in another way" "$RA
 check "OLD=DIR and N=DIR say it too" sh -c "'$RAMET' attach vm --via nbd --source '$scratch/tree=$scratch/elsewhere' &&
   '$RAMET' detach vm && '$RAMET' attach vm --via nbd --source '1=$scratch/elsewhere' && '$RAMET' detach vm"
 refused "--source names a folder that is there" 1 "nowhere" "$RAMET" attach vm --via nbd --source "$scratch/nowhere"
-mv elsewhere tree
+refused "what is there now must be the same" 1 "^$" sh -c '
+  cp -a elsewhere copy && "$RAMET" verify base.lazy --source copy > said || { grep -q "was replaced since" said && echo >&2; exit 1; }'
+refused "and is not noted otherwise" 1 "folder $scratch/tree .*once for all with 'ramet verify $scratch/base.lazy --source DIR'" "$RAMET" attach vm --via nbd
+check "verify --source notes where it is, when all is right there" sh -c '"$RAMET" verify base.lazy --source elsewhere | grep -q "good: .*where its files are is noted"'
+check "and it is served from there" sh -c '"$RAMET" attach vm --via nbd && nbdcopy "$0" again && cmp served again && "$RAMET" detach vm' "$(uri vm)"
+check "and made a plain file" sh -c '"$RAMET" materialize base.lazy plain && cmp served plain && rm plain'
+check "and converted" sh -c '"$RAMET" build base.lazy converted.erofs > /dev/null && [ "$("$RAMET" cat converted.erofs:/dir/numbers | cksum)" = "$(cksum < elsewhere/dir/numbers)" ]'
+check "which inspect tells" sh -c '"$RAMET" inspect base.lazy | grep -q "^content in *$PWD/elsewhere\$"'
+check "and verified" sh -c '"$RAMET" verify base.lazy --json | grep -q "\"good\": true"'
+mv elsewhere third
+refused "moved once more it is named where it was last" 1 "folder $scratch/elsewhere .*once for all" "$RAMET" attach vm --via nbd
+check "--source goes before what was noted" sh -c '"$RAMET" attach vm --via nbd --source third && "$RAMET" detach vm'
+check "and may be noted anew" sh -c '"$RAMET" verify base.lazy --source "$PWD/tree=third" > /dev/null && "$RAMET" attach vm --via nbd && "$RAMET" detach vm'
+refused "--source is of a lazy image" 1 "converted.erofs is no lazy image" "$RAMET" verify converted.erofs --source third
+refused "and of one" 2 "of one image" "$RAMET" verify base.lazy converted.erofs --source third
+mv third tree
+rm base.lazy
+"$RAMET" build tree base.lazy --lazy > /dev/null
 
 # --- lazy files from elsewhere
 RAMET_ROOT=$scratch/other
@@ -136,6 +153,7 @@ refused "a lazy file that this store did not write names no folders" 1 "not writ
 refused "nor does what they hold get into an image" 1 "not written by this store" "$RAMET" build stranger.lazy out.squashfs
 check "its tree can be looked at" sh -c "'$RAMET' ls stranger.lazy:/ | grep -q ."
 check "unless they are named again" sh -c "'$RAMET' attach foreign --via nbd --source '$scratch/tree' && '$RAMET' detach foreign"
+check "verify --source names them once for all" sh -c "'$RAMET' verify stranger.lazy --source '$scratch/tree' > /dev/null && '$RAMET' attach foreign --via nbd && '$RAMET' detach foreign"
 "$RAMET" rm foreign
 RAMET_ROOT=$scratch/store
 

@@ -72,7 +72,7 @@ static void test_version_1_is_brought_up_to_date(void)
 {
 	put_version_1();
 	struct ramet_store *store = open_store();
-	CHECK_EQ(ask(store, "PRAGMA user_version"), 3);
+	CHECK_EQ(ask(store, "PRAGMA user_version"), 4);
 	_cleanup_forks_ struct store_forks forks;
 	CHECK_EQ(store_forks_list(store, &forks, &err), 0);
 	REQUIRE(forks.count == 3);

@@ -13,6 +13,7 @@
 #include "store/batch.h"
 #include "store/catalogue.h"
 #include "store/images.h"
+#include "store/roots.h"
 #include "tests/unit/tap.h"
 
 static char root[] = "/tmp/ramet-test-store.XXXXXX";
@@ -315,6 +316,34 @@ static void test_a_base_that_changes_is_noticed(void)
 	ramet_store_close(store);
 }
 
+static void test_folders_that_moved_are_known(void)
+{
+	struct ramet_store *store = fresh();
+	_cleanup_roots_ struct store_roots roots = {0}, more = {0}, none = {0};
+	char one[] = "/one", two[] = "/two", other[] = "/once more";
+	char *first[] = {NULL, one, two}, *second[] = {NULL, other, NULL};
+	write_file(base, "a base");
+	CHECK_EQ(add(store, base, "squashfs", NULL), 0);
+	int64_t image = ask(store, "SELECT id FROM image");
+	CHECK_EQ(store_roots_find(store, image, &none, &err), 0);
+	CHECK_EQ(none.count, 0);
+	CHECK_EQ(store_roots_set(store, image, &(struct store_roots){first, 3}, &err), 0);
+	CHECK_EQ(store_roots_find(store, image, &roots, &err), 0);
+	REQUIRE(roots.count == 3);
+	CHECK(roots.paths[0] == NULL);
+	CHECK_STR(roots.paths[1], "/one");
+	CHECK_STR(roots.paths[2], "/two");
+	CHECK_EQ(store_roots_set(store, image, &(struct store_roots){second, 3}, &err), 0);
+	CHECK_EQ(store_roots_find(store, image, &more, &err), 0);
+	REQUIRE(more.count == 3);
+	CHECK_STR(more.paths[1], "/once more");
+	CHECK_STR(more.paths[2], "/two"); /* of which nothing was said */
+	write_file(base, "another base");
+	CHECK_EQ(add(store, base, "squashfs", NULL), 0);
+	CHECK_EQ(ask(store, "SELECT count(*) FROM image_root"), 0); /* it goes with its image */
+	ramet_store_close(store);
+}
+
 static void test_images_come_and_go(void)
 {
 	struct ramet_store *store = fresh();
@@ -388,6 +417,8 @@ int main(void)
 		{"a child that inherits the lock holds it",
 			test_a_child_that_inherits_the_lock_holds_it},
 		{"a base that changes is noticed", test_a_base_that_changes_is_noticed},
+		{"folders that moved are known, as long as their image is",
+			test_folders_that_moved_are_known},
 		{"images come and go", test_images_come_and_go},
 		{"a catalogue that is none is refused", test_a_catalogue_that_is_none_is_refused},
 		{"a folder is removed with all in it", test_cleaning_up},
