@@ -77,6 +77,12 @@ static int print_json(const struct ramet_fork_options *options, const struct cha
 	return cli_print_json(object);
 }
 
+static void note(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	fprintf(stderr, "ramet fork: %s.\n", sentence);
+}
+
 static int fork_run(struct invocation *inv, struct ramet_error *err)
 {
 	const struct fork_options *given = inv->options;
@@ -92,6 +98,7 @@ static int fork_run(struct invocation *inv, struct ramet_error *err)
 		.size = given->size,
 		.provider = given->provider,
 		.format = given->format,
+		.note = note,
 	};
 	struct ramet_fork_result result = {0};
 	struct timespec start;

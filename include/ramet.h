@@ -252,6 +252,9 @@ struct ramet_fork_options {
 	unsigned count;   /* 0: one fork called name; N: name-1 .. name-N, all or none */
 	uint64_t size;    /* bytes of the volume; 0: 10 GiB (overlay) or the base's size (clone) */
 	const char *provider; /* "auto" (also for NULL), or a name from ramet_doctor */
+	/* Told what a user should know of the folder. May be NULL. */
+	void (*note)(void *ctx, const char *sentence);
+	void *note_ctx;
 };
 
 struct ramet_fork_result {

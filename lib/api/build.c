@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "api/build.h"
 #include "api/build_lazy.h"
@@ -34,6 +35,7 @@ struct build {
 	const struct image_format *format;
 	struct outfile output;
 	int spool;                       /* of a lazy image */
+	uid_t user;                      /* who makes it; a sandbox does not tell */
 	VECTOR(struct source *) sources; /* each lies on the one before */
 	struct tree *tree;
 	struct stat folder; /* the output's */
@@ -249,6 +251,8 @@ static int make_image(void *ctx, const struct work_reports *reports, struct rame
 		return r;
 	result->entries = build->tree->entries;
 	result->content_bytes = build->tree->content_bytes;
+	if (build->options->lazy)
+		build_lazy_tell_unreadable(build->tree, build->user, reports);
 	double walked = clock_seconds();
 	r = write_image(build, err);
 	result->walk_seconds += walked - start;
@@ -361,7 +365,8 @@ int build_image(struct ramet_store *store, const struct ramet_build_options *opt
 		.options = options,
 		.result = result,
 		.output = OUTFILE_NONE,
-		.spool = -1};
+		.spool = -1,
+		.user = geteuid()};
 	int r = build_run(&build, err);
 	if (r == 0 && store)
 		r = note_image(&build, err);

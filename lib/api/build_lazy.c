@@ -6,10 +6,12 @@
  */
 #include "api/build_lazy.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 
 #include "base/cleanup.h"
 #include "image/lazy.h"
+#include "source/content.h"
 
 int build_lazy_check(const struct ramet_build_options *options, struct ramet_error *err)
 {
@@ -45,4 +47,45 @@ int build_lazy_write(const struct image_format *format, struct tree *tree,
 	result->lazy_table_bytes = lazy.table_bytes;
 	result->lazy_extents = lazy.extents;
 	return 0;
+}
+
+/* By its mode alone: whoever is let in by his group, or by an ACL, finds that out by opening it. */
+static bool may_be_denied(const struct tree *tree, const struct tree_node *node, uid_t user)
+{
+	return S_ISREG(node->mode) && node->size && !tree_link(node) &&
+	       !(node->flags & TREE_MEMORY) && !tree->origins.items[node->origin].content &&
+	       !(node->uid == user ? node->mode & 0400 : node->mode & 0004);
+}
+
+static bool is_denied(struct tree *tree, const struct tree_node *node)
+{
+	struct ramet_error ignored;
+	_cleanup_content_ struct content content = {.fd = -1};
+	return content_open(&content, tree, node, &ignored) == -EACCES;
+}
+
+void build_lazy_tell_unreadable(struct tree *tree, uid_t user, const struct work_reports *reports)
+{
+	const struct tree_node *first = NULL;
+	unsigned long long others = 0;
+	for (struct tree_node *node = tree->root; user && reports->note && node;
+		node = tree_next(node)) {
+		const struct tree_node *content = tree_content_node(node);
+		if (!may_be_denied(tree, content, user) || !is_denied(tree, node))
+			continue;
+		if (first)
+			others++;
+		else
+			first = content;
+	}
+	if (!first)
+		return;
+	_cleanup_text_ struct text text = {0};
+	tree_path(first, &text);
+	if (others)
+		text_format(&text, " and %llu other%s", others, others == 1 ? "" : "s");
+	text_append(&text, " may not be read by you: where you serve the image, a guest gets I/O "
+			   "errors for what is in there");
+	if (!text.failed)
+		reports->note(reports->note_ctx, text_disarm(text.data));
 }

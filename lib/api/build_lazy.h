@@ -3,6 +3,7 @@
 #ifndef API_BUILD_LAZY_H
 #define API_BUILD_LAZY_H
 
+#include "api/work.h"
 #include "image/image.h"
 
 struct tree;
@@ -17,5 +18,9 @@ int build_lazy_spool(struct ramet_error *err);
 int build_lazy_write(const struct image_format *format, struct tree *tree,
 	const struct image_options *options, int spool, int out, struct image_figures *figures,
 	struct ramet_build_result *result, struct ramet_error *err);
+
+/* Say which files of the finished tree the user, who makes the image, may not read: nobody reads them
+ * before a guest does. */
+void build_lazy_tell_unreadable(struct tree *tree, uid_t user, const struct work_reports *reports);
 
 #endif

@@ -59,7 +59,9 @@ int fork_lazy_make(struct ramet_store *store, const struct ramet_fork_options *o
 	const struct ramet_build_options build = {.source = options->base,
 		.output = lazy->path.data,
 		.format = options->format,
-		.lazy = true};
+		.lazy = true,
+		.note = options->note,
+		.note_ctx = options->note_ctx};
 	struct ramet_build_result built;
 	r = ramet_build(NULL, &build, &built, err);
 	if (r < 0)

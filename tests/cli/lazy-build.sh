@@ -98,6 +98,19 @@ for kind in "" --lazy; do
   check "is what differs, and with it the new tree" same squashfs.lazy+delta changed
 done
 
+# Nobody reads a file before a guest does, so who may not is told now.
+mkdir -m 755 closed && echo 1 > closed/mine && echo 2 > closed/secret && chmod 600 closed/secret && mkdir -m 777 theirs
+if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null && chmod 755 .; then
+  other() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@" 2>&1; }
+  check "files that the user may not read are told of" sh -c '[ "$1" = "ramet build: /secret may not be read by you: where you serve the image, a guest gets I/O errors for what is in there." ]' \
+    - "$(other env RAMET_ROOT="$scratch/theirs/store" "$RAMET" build --lazy closed theirs/it.lazy | grep 'ramet build')"
+  check "by fork too" sh -c 'echo "$1" | grep -q "ramet fork: /secret may not be read by you"' \
+    - "$(other env RAMET_ROOT="$scratch/theirs/store" "$RAMET" fork closed vm --size 64M)"
+  check "and nothing is said when they may" sh -c '! "$RAMET" build --lazy closed all.lazy 2>&1 | grep "may not"'
+else
+  skip "files that the user may not read are told of" "only root becomes somebody else, with setpriv"
+fi
+
 # What cannot be.
 tar -cf tree.tar tree
 lazily() { refused_lazily=$1 pattern=$2; shift 2; refused "$refused_lazily" 1 "$pattern" "$RAMET" build --lazy "$@"; }
