@@ -145,7 +145,7 @@ void vhost_queue_stop(struct vhost_queue *queue);
 void vhost_queue_reset(struct vhost_queue *queue);
 /* Look where the rings are, after memory or addresses changed. */
 int vhost_queue_find(struct vhost_queue *queue, struct ramet_error *err);
-/* Take all that is available. Answers whether anything was. */
+/* Take what is available, or a part of it. Answers whether anything was. */
 bool vhost_queue_take(struct vhost_queue *queue);
 /* A request is done: written bytes of its memory are new. */
 void vhost_queue_put(struct vhost_queue *queue, uint16_t head, uint32_t written);

@@ -20,7 +20,7 @@ enum {
 	SPIN_NANOSECONDS = 64000,
 	QUICK_LEAST = 4,
 	QUICK_MOST = 4096,
-	FORGIVEN = 256,
+	FORGIVEN = 16,
 	ROUNDS = 64,   /* before others in the loop have their turn */
 	MESSAGES = 64, /* the same */
 };
