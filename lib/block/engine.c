@@ -113,7 +113,7 @@ static bool start_data(
 		put(engine, request, extent);
 		request->failed = r;
 		move_give(move);
-	} else {
+	} else if (request->operation != BLOCK_READ || !share_add(engine, move)) {
 		move_start(move);
 	}
 	return true;
@@ -304,6 +304,15 @@ static void move_end(struct move *move, int64_t result)
 	feed_starved(engine);
 }
 
+void move_copied(struct move *move)
+{
+	quick_tell(move->engine, move->result > 0);
+	if (move->result > 0)
+		move_end(move, move->result);
+	else
+		move_start(move);
+}
+
 /* ------------------------------------------------------------------------------------------- */
 
 static int check(const struct engine *engine, const struct block_request *request)
@@ -373,7 +382,8 @@ static void run_ring(struct engine *engine)
 static void quieten(struct engine *engine)
 {
 	uint64_t ignored;
-	bool some = workers_any(engine->workers) || (engine->ring && ring_any(engine->ring));
+	bool some = workers_any(engine->workers) || share_any(engine) ||
+		    (engine->ring && ring_any(engine->ring));
 	if (!some && (!engine->slept || ++engine->quiet < QUIET))
 		return;
 	engine->slept = false;
@@ -388,6 +398,7 @@ void engine_run(struct engine *engine)
 	take_back(engine);
 	groups_check(engine);
 	tell_finished(engine);
+	share_run(engine);
 	if (engine->ring)
 		run_ring(engine);
 }
@@ -397,7 +408,18 @@ bool engine_sleep(struct engine *engine)
 	engine->slept = true;
 	if (engine->ring)
 		ring_submit(engine->ring);
-	return !engine->finished.first && (!engine->ring || ring_sleep(engine->ring));
+	return !engine->finished.first && !share_waits(engine) &&
+	       (!engine->ring || ring_sleep(engine->ring));
+}
+
+bool engine_ready(const struct engine *engine)
+{
+	return engine->finished.first || share_any(engine) || share_waits(engine);
+}
+
+bool engine_copies(const struct engine *engine)
+{
+	return engine->copying != 0;
 }
 
 int engine_fd(const struct engine *engine)
@@ -433,7 +455,8 @@ const char *engine_kind(const struct engine *engine)
 
 int engine_end_threads(struct engine *engine)
 {
-	return workers_rest(engine->workers);
+	int r = workers_rest(engine->workers);
+	return r < 0 || !engine->copiers ? r : workers_rest(engine->copiers);
 }
 
 static int prepare(
@@ -463,6 +486,8 @@ static int prepare(
 		    &engine->workers) < 0)
 		return error_memory(err);
 	int r = groups_prepare(engine);
+	if (r == 0)
+		r = share_prepare(engine);
 	if (r < 0)
 		return error_errno(err, -r, "cannot make the engine of a block device");
 	if (!options->no_ring)
@@ -492,6 +517,7 @@ void engine_free(struct engine *engine)
 	if (!engine)
 		return;
 	workers_free(engine->workers);
+	workers_free(engine->copiers);
 	ring_free(engine->ring);
 	cleanup_close(&engine->poll_fd);
 	cleanup_close(&engine->timer);

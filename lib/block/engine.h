@@ -37,7 +37,7 @@ struct block_request {
 	const struct iovec *vector; /* where the bytes go to or come from */
 	unsigned vector_count;
 	bool ahead;   /* BLOCK_READ for nobody (prefetch.h) */
-	bool batched; /* many come at once: see quick.c */
+	bool batched; /* many come at once: see quick.c, share.c */
 	bool durable; /* BLOCK_WRITE, BLOCK_DISCARD: as if a flush came right after (FUA) */
 	/* result: 0 or a negative errno. May submit more, also this request again. */
 	void (*done)(struct block_request *request, int result);
@@ -81,6 +81,10 @@ bool engine_lend(
 void engine_run(struct engine *engine);
 /* Make ready to wait for engine_fd() to become readable. false: there is something to run already. */
 bool engine_sleep(struct engine *engine);
+/* Whether engine_run has something to do besides what the ring and workers have ended; and whether
+ * another thread copies from the page cache, so that in microseconds it will have. */
+bool engine_ready(const struct engine *engine);
+bool engine_copies(const struct engine *engine);
 int engine_fd(const struct engine *engine);
 /* Run until nothing is under way. Blocks. */
 void engine_drain(struct engine *engine);

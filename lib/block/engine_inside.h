@@ -80,6 +80,9 @@ struct engine {
 	struct block_trace *trace;
 	int fd;
 	unsigned depth, free_moves;
+	struct workers *copiers; /* NULL: nobody shares copies */
+	struct work *to_copy, **to_copy_end;
+	unsigned copying; /* that were handed to the copiers */
 	struct group groups[GROUPS];
 	struct move *first, *last; /* moves of groups, the oldest first */
 	uint64_t check_at;         /* milliseconds: when to look for what stalls; 0: never */
@@ -119,9 +122,27 @@ void move_skip(struct move *move, uint64_t bytes);
 /* Hand it to the ring, or to a worker. */
 void move_start(struct move *move);
 
+/* What the cache had of a shared one is copied; the rest is as of others. */
+void move_copied(struct move *move);
+
+/* Copies that two threads share (share.c). -ENOMEM. */
+int share_prepare(struct engine *engine);
+/* Take a move of a read up; false: it is none to share. */
+bool share_add(struct engine *engine, struct move *move);
+void share_run(struct engine *engine);
+/* A copy has ended that was not taken yet; there is one to make. */
+bool share_any(const struct engine *engine);
+bool share_waits(const struct engine *engine);
+
 /* Read what the kernel has in its cache of an extent, which is where request->mapped is. Answers how
  * many bytes. */
 uint64_t quick_read(struct engine *engine, const struct block_request *request,
 	const struct block_extent *extent);
+/* Whether to try that for a large read; each answer counts as a try. */
+bool quick_worth(struct engine *engine, uint64_t bytes);
+/* The try: how many bytes, or a negative errno. In any thread. */
+int64_t quick_move(const struct move *move);
+/* How a try ended. */
+void quick_tell(struct engine *engine, bool some);
 
 #endif

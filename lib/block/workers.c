@@ -232,6 +232,23 @@ int workers_rest(struct workers *workers)
 	return 0;
 }
 
+struct work *workers_steal(struct workers *workers)
+{
+	pthread_mutex_lock(&workers->lock);
+	struct work *work = pop(&workers->waiting);
+	workers->unbegun -= work != NULL;
+	pthread_mutex_unlock(&workers->lock);
+	return work;
+}
+
+bool workers_waiting(struct workers *workers)
+{
+	pthread_mutex_lock(&workers->lock);
+	bool waiting = workers->waiting.first;
+	pthread_mutex_unlock(&workers->lock);
+	return waiting;
+}
+
 void workers_free(struct workers *workers)
 {
 	if (!workers)

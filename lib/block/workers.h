@@ -25,6 +25,10 @@ bool workers_any(struct workers *workers);
 struct work *workers_take(struct workers *workers);
 /* Every thread ends; new ones are started when there is work again. -EBUSY: there is some now. */
 int workers_rest(struct workers *workers);
+/* Work that no thread has begun, for the caller to do; it does not come back. NULL for none. */
+struct work *workers_steal(struct workers *workers);
+/* Whether there is such work. */
+bool workers_waiting(struct workers *workers);
 /* Waits for the work that is being done; what has not begun is dropped. NULL is fine. */
 void workers_free(struct workers *workers);
 

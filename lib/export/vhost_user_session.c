@@ -145,6 +145,14 @@ static void spin_less(struct vhost_session *session)
 	session->quick_needed = MIN(2 * session->quick_needed, QUICK_MOST);
 }
 
+static bool any_waits(struct vhost_session *session)
+{
+	for (unsigned i = 0; i < session->queue_count; i++)
+		if (vhost_queue_waits(&session->queues[i]))
+			return true;
+	return false;
+}
+
 /* Wait for a guest that is known to come back quickly. */
 static bool spin(struct vhost_session *session)
 {
@@ -153,9 +161,8 @@ static bool spin(struct vhost_session *session)
 	if (!session->spins)
 		return false;
 	do {
-		for (unsigned i = 0; i < session->queue_count; i++)
-			if (vhost_queue_waits(&session->queues[i]))
-				return found(session);
+		if (any_waits(session))
+			return found(session);
 		relax();
 	} while (now() < end);
 	spin_less(session);
@@ -197,17 +204,32 @@ static void kicked(struct loop_fd *self, short revents)
 	vhost_queue_publish(queue);
 }
 
+/* What is being copied has ended soon. */
+static bool await_copy(struct vhost_session *session)
+{
+	uint64_t end = now() + SPIN_NANOSECONDS;
+	do {
+		if (engine_ready(session->export->device.engine) || any_waits(session))
+			return true;
+		relax();
+	} while (now() < end);
+	return false;
+}
+
 static bool run_queues(struct vhost_session *session)
 {
+	struct engine *engine = session->export->device.engine;
 	if (!is_active(session))
 		return false;
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		bool any = take(session);
 		/* What is cached is done at once. */
+		bool any = take(session) || engine_ready(engine);
 		if (any)
-			engine_run(session->export->device.engine);
+			engine_run(engine);
 		publish(session);
-		if (!any && (session->under_way || !spin(session)))
+		if (any || (engine_copies(engine) && await_copy(session)))
+			continue;
+		if (session->under_way || !spin(session))
 			return arm(session);
 	}
 	return true;

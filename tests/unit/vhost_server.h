@@ -66,17 +66,22 @@ static inline void *vhost_server_run(void *argument)
 }
 
 /* A disk in memory whose sectors each begin with their number; NULL without any. It is *fd, too. */
-static inline struct block_device *vhost_server_disk(uint64_t size, bool read_only, int *fd)
+static inline struct block_device *vhost_server_disk_of(int fd, uint64_t size, bool read_only)
 {
 	struct block_device *device;
 	struct ramet_error err;
-	*fd = memfd_create("disk", MFD_CLOEXEC);
-	if (ftruncate(*fd, (off_t)size) < 0)
+	if (ftruncate(fd, (off_t)size) < 0)
 		return NULL;
 	for (uint64_t i = 0; i < size / 512; i++)
-		if (pwrite(*fd, &i, sizeof i, (off_t)(i * 512)) != sizeof i)
+		if (pwrite(fd, &i, sizeof i, (off_t)(i * 512)) != sizeof i)
 			return NULL;
-	return block_file_open(dup(*fd), read_only, &device, &err) < 0 ? NULL : device;
+	return block_file_open(dup(fd), read_only, &device, &err) < 0 ? NULL : device;
+}
+
+static inline struct block_device *vhost_server_disk(uint64_t size, bool read_only, int *fd)
+{
+	*fd = memfd_create("disk", MFD_CLOEXEC);
+	return vhost_server_disk_of(*fd, size, read_only);
 }
 
 /* device is taken over. */
