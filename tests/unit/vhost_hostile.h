@@ -27,12 +27,16 @@ static inline bool reads_well(void)
 	return number == 77;
 }
 
-static inline void begin(bool sealed)
+static inline bool is_served(bool sealed)
 {
 	server.notes[0] = 0;
-	REQUIRE(client_open(&client, server.path, MEMORY, sealed));
-	REQUIRE(client_negotiate(&client, FEATURES, PROTOCOL));
-	REQUIRE(client_activate(&client, QUEUE));
+	return client_open(&client, server.path, MEMORY, sealed) &&
+	       client_negotiate(&client, FEATURES, PROTOCOL) && client_activate(&client, QUEUE);
+}
+
+static inline void begin(bool sealed)
+{
+	REQUIRE(is_served(sealed));
 	REQUIRE(reads_well());
 }
 
