@@ -5,7 +5,8 @@
  * neighbours are read one after the other.
  *
  * Names are followed from the root's folder on, one folder at a time and through no symlink: nothing
- * outside of the root is ever opened, whatever the lazy file says or somebody does to the folders.
+ * outside of the root is ever opened, whatever the lazy file says or somebody does to the folders. Not by
+ * source_open(): a sandbox cannot look at what openat2(2) is to open for.
  */
 #include "api/materialize_copy.h"
 
@@ -21,8 +22,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/progress.h"
-#include "block/source_check.h"
-#include "source/tree.h"
+#include "image/source_file.h"
 
 #define BUFFER   ((size_t)1024 * 1024)
 #define ENTRY(i) (&copying->entries[i])
@@ -102,8 +102,9 @@ static int file_failed(const struct copying *copying, const struct source_file *
 	const char *what, struct ramet_error *err)
 {
 	_cleanup_text_ struct text name = {0};
-	if (code == ENOENT || code == ENOTDIR || code == ELOOP)
-		return stale(copying, file, "vanished", err);
+	const char *how = source_cause_word(source_cause_of(code), file->fd, &file->seen);
+	if (how)
+		return stale(copying, file, how, err);
 	name_file(copying, file, &name);
 	return error_errno(err, code, "cannot %s %s", what,
 		name.failed ? "a source file" : text_disarm(name.data));
@@ -113,23 +114,13 @@ static int file_failed(const struct copying *copying, const struct source_file *
 static int check_file(
 	const struct copying *copying, const struct source_file *file, struct ramet_error *err)
 {
-	const struct lazy_file *seen = &file->seen;
-	struct statx is;
-	if (statx(file->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC,
-		    STATX_BASIC_STATS | STATX_BTIME, &is) < 0)
-		return file_failed(copying, file, errno, "look at", err);
-	if (!S_ISREG(is.stx_mode) || is.stx_ino != seen->inode ||
-		!tree_same_birth(tree_birth(&is), seen->birth))
-		return stale(copying, file, "was replaced", err);
-	if (is.stx_nlink == 0)
-		return stale(copying, file, "vanished", err);
-	if (is.stx_size != seen->size)
-		return stale(copying, file,
-			is.stx_size < seen->size ? "became shorter" : "became longer", err);
-	if (tree_time(is.stx_mtime.tv_sec) != seen->mtime ||
-		is.stx_mtime.tv_nsec != seen->mtime_nsec)
-		return stale(copying, file, "was written to", err);
-	return 0;
+	int code = 0;
+	enum source_cause cause = source_compare(file->fd, true, &file->seen, &code);
+	if (cause == SOURCE_RIGHT)
+		return 0;
+	const char *how = source_cause_word(cause, file->fd, &file->seen);
+	return how ? stale(copying, file, how, err)
+		   : file_failed(copying, file, code, "look at", err);
 }
 
 /* The folder of the first length bytes of path, each name with its slash: copying->folder. */

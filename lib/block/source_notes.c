@@ -82,6 +82,13 @@ static void say(const struct source_notes *notes, const struct text *text)
 		notes->options.note(notes->options.note_ctx, text->data);
 }
 
+static const char *const sentences[SOURCE_CAUSES] = {
+	[SOURCE_GONE] = "is gone since the image was described",
+	[SOURCE_CHANGED] = "changed since the image was described",
+	[SOURCE_REPLACED] = "was replaced by another since the image was described",
+	[SOURCE_REFUSED] = "may not be read by the one who serves it",
+	[SOURCE_UNREACHABLE] = "cannot be read",
+};
 static const char *const advice[SOURCE_CAUSES] = {
 	[SOURCE_GONE] = "put it back as it was, or build the image again",
 	[SOURCE_CHANGED] = "put it back as it was, or build the image again",
@@ -103,7 +110,7 @@ void source_note_cause(struct source_notes *notes, uint32_t file, enum source_ca
 	_cleanup_text_ struct text text = {0};
 	char reason[128];
 	append_name(notes, file, &text);
-	text_format(&text, " %s", source_cause_sentence(cause));
+	text_format(&text, " %s", sentences[cause]);
 	if (cause == SOURCE_UNREACHABLE)
 		text_format(&text, " (%s)", strerror_r(code, reason, sizeof reason));
 	text_format(&text, ": its blocks give I/O errors; %s", advice[cause]);

@@ -4,7 +4,7 @@
 #define BLOCK_SOURCE_NOTES_H
 
 #include "block/layout_device.h"
-#include "block/source_check.h"
+#include "image/source_file.h"
 
 struct source_notes;
 

@@ -22,8 +22,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "block/source_check.h"
 #include "block/source_notes.h"
+#include "image/source_file.h"
 
 /* Files that were opened for someone who did not take them yet are let go of only beyond so many. */
 enum {

@@ -63,7 +63,7 @@ changed "shrank" 'tree/long became shorter' 'truncate -s 5 tree/long'
 changed "was written to in place" 'tree/folder/file was written to' 'sleep 0.02; echo CONTENT > tree/folder/file'
 changed "vanished" 'tree/folder/file vanished' 'rm tree/folder/file'
 changed "was replaced by its like" 'tree/folder/file was replaced' 'cp -p tree/folder/file x && mv x tree/folder/file'
-changed "is a symlink now" 'tree/other vanished' 'mv tree/other moved; ln -s ../moved tree/other'
+changed "is a symlink now" 'tree/other was replaced' 'mv tree/other moved; ln -s ../moved tree/other'
 changed "is behind a symlink now" 'tree/folder/file vanished' 'mv tree/folder behind; ln -s ../behind tree/folder'
 changed "is a fifo now" 'tree/other was replaced' 'rm tree/other; mkfifo tree/other'
 

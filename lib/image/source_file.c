@@ -5,7 +5,7 @@
  * sure that what is read in between is right too: a write in between changes the time, once that is
  * older than a tick of the clock that the kernel takes it from (current_time() in fs/inode.c; a jiffy).
  */
-#include "block/source_check.h"
+#include "image/source_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,17 +31,21 @@
 
 enum { TRIES = 8, TICK_MS = 20, COARSE_TICK_MS = 2000 };
 
-static const char *const sentences[SOURCE_CAUSES] = {
-	[SOURCE_GONE] = "is gone since the image was described",
-	[SOURCE_CHANGED] = "changed since the image was described",
-	[SOURCE_REPLACED] = "was replaced by another since the image was described",
-	[SOURCE_REFUSED] = "may not be read by the one who serves it",
-	[SOURCE_UNREACHABLE] = "cannot be read",
-};
-
-const char *source_cause_sentence(enum source_cause cause)
+const char *source_cause_word(enum source_cause cause, int fd, const struct lazy_file *seen)
 {
-	return sentences[cause];
+	struct stat st;
+	switch (cause) {
+	case SOURCE_GONE:
+		return "vanished";
+	case SOURCE_REPLACED:
+		return "was replaced";
+	case SOURCE_CHANGED:
+		if (fstat(fd, &st) < 0 || (uint64_t)st.st_size == seen->size)
+			return "was written to";
+		return (uint64_t)st.st_size < seen->size ? "became shorter" : "became longer";
+	default:
+		return NULL;
+	}
 }
 
 enum source_cause source_cause_of(int code)
@@ -117,7 +121,8 @@ bool source_is_slow(int fd)
 
 static int open_file(int folder, const char *path, uint64_t resolve)
 {
-	const uint64_t flags = O_RDONLY | O_NONBLOCK;
+	/* A fifo or a terminal put in the file's place must not stop us. */
+	const uint64_t flags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
 	int fd = open_beneath(folder, path, flags | O_NOATIME, resolve);
 	if (fd == -EPERM) /* the file is not ours */
 		fd = open_beneath(folder, path, flags, resolve);

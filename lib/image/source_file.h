@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether a source file is what the walk saw. */
-#ifndef BLOCK_SOURCE_CHECK_H
-#define BLOCK_SOURCE_CHECK_H
+/* A source file of a lazy image: opened beneath its root, and held against what the walk saw. */
+#ifndef IMAGE_SOURCE_FILE_H
+#define IMAGE_SOURCE_FILE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,8 +18,9 @@ enum source_cause {
 	SOURCE_CAUSES,
 };
 
-/* What to say of a file, after its name; static. */
-const char *source_cause_sentence(enum source_cause cause);
+/* What became of the file: "vanished", "was replaced", "became shorter"; static. NULL where it is not the
+ * file that is another. fd: the open one, or -1. */
+const char *source_cause_word(enum source_cause cause, int fd, const struct lazy_file *seen);
 /* Of an errno from opening or reading. */
 enum source_cause source_cause_of(int code);
 
