@@ -76,7 +76,7 @@ void build_lazy_tell_unreadable(struct tree *tree, uid_t user, const struct work
 		if (first)
 			others++;
 		else
-			first = content;
+			first = node;
 	}
 	if (!first)
 		return;
