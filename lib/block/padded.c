@@ -27,7 +27,7 @@ static int padded_map(struct block_device *device, uint64_t offset, uint64_t len
 	if (offset < other->size)
 		return other->ops->map(
 			other, offset, MIN(length, other->size - offset), extents, most);
-	extents[0] = (struct block_extent){.kind = BLOCK_ZERO, .length = length};
+	extents[0] = (struct block_extent){.kind = BLOCK_ZERO, .fd = -1, .length = length};
 	return 1;
 }
 
