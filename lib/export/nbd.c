@@ -38,6 +38,17 @@ static void pause_over(struct loop_timer *timer)
 	nbd->listener.events = POLLIN;
 }
 
+/* Replies go out at once. And a client whose host has vanished is noticed within two minutes: it would
+ * keep its place for ever. */
+static void set_tcp(int fd)
+{
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){60}, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){10}, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){6}, sizeof(int));
+}
+
 static void come(struct loop_fd *listener, short revents)
 {
 	struct nbd_export *nbd = (struct nbd_export *)((char *)listener -
@@ -51,7 +62,7 @@ static void come(struct loop_fd *listener, short revents)
 	}
 	if (fd < 0)
 		return;
-	if (server->connection_count >= NBD_CONNECTIONS) {
+	if (server->connection_count >= NBD_CONNECTIONS && !nbd_server_make_room(server)) {
 		nbd_server_note(server, "an NBD client was turned away: there are %u already",
 			server->connection_count);
 		close(fd);
@@ -59,7 +70,7 @@ static void come(struct loop_fd *listener, short revents)
 	}
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER}, sizeof(int));
 	if (!nbd->path.path)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+		set_tcp(fd);
 	if (nbd_server_adopt(server, fd, NULL) < 0)
 		nbd_server_note(
 			server, "an NBD client was turned away: there is not enough memory");

@@ -148,7 +148,8 @@ static void ready(struct loop_fd *fd, short revents)
 		fd->events &= (short)~POLLOUT;
 		nbd_connection_send(c);
 	}
-	if (!c->dead && (revents & (POLLIN | POLLHUP | POLLERR)) && receive(c))
+	/* What is in the input already comes before what is to be read: a write's bytes may be there. */
+	if (!c->dead && !c->more && (revents & (POLLIN | POLLHUP | POLLERR)) && receive(c))
 		nbd_connection_advance(c);
 }
 
@@ -252,6 +253,7 @@ struct nbd_connection *nbd_connection_new(struct nbd_server *server, int fd)
 	c->fd = (struct loop_fd){.fd = fd, .events = POLLIN, .ready = ready};
 	c->replies_end = &c->replies;
 	c->progress = server->time;
+	c->since = nbd_seconds();
 	return c;
 }
 

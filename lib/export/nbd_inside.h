@@ -79,6 +79,7 @@ struct nbd_connection {
 	unsigned requests, under_way;
 	size_t memory;
 	uint64_t progress; /* when bytes last moved, by the server's clock */
+	uint64_t since;    /* when it came, by nbd_seconds() */
 };
 
 struct nbd_server {
@@ -103,6 +104,9 @@ struct nbd_server {
 };
 
 /* nbd_server.c */
+uint64_t nbd_seconds(void);
+/* All places are taken: have somebody go who keeps his for nothing. Whether there was one. */
+bool nbd_server_make_room(struct nbd_server *server);
 int nbd_server_start(
 	struct nbd_server *server, const struct export_options *options, struct ramet_error *err);
 /* Serve a client; fd is taken over, also in failure. device NULL: after a handshake. -ENOMEM. */

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -18,6 +19,7 @@
 #define TICK_MS          1000
 #define NOTES            8  /* in a second: a client must not fill the log */
 #define PATIENCE         30 /* seconds */
+#define HANDSHAKE        5  /* seconds: as long as nobody else wants the place it may take longer */
 #define OVER_RESERVED(c) ((c)->memory > NBD_RESERVED_BYTES)
 
 void nbd_server_note(struct nbd_server *server, const char *format, ...)
@@ -125,6 +127,24 @@ static bool run(struct loop_hook *hook)
 	}
 	reap(server);
 	return more;
+}
+
+uint64_t nbd_seconds(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec;
+}
+
+bool nbd_server_make_room(struct nbd_server *server)
+{
+	for (struct nbd_connection *c = server->connections; c; c = c->next)
+		if (!c->dead && !c->device && nbd_seconds() - c->since >= HANDSHAKE) {
+			nbd_connection_drop(
+				c, "its handshake takes too long, and others want its place");
+			return true;
+		}
+	return false;
 }
 
 int nbd_server_adopt(struct nbd_server *server, int fd, const struct export_device *device)

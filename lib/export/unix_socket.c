@@ -72,12 +72,21 @@ static int take_name(struct unix_socket *listener, const char *path,
 	if (!S_ISSOCK(st.st_mode) || st.st_nlink != 1 || st.st_uid != geteuid())
 		return error_set(err, EPERM,
 			"cannot listen at %s: somebody has put another file there", path);
+	listener->device = st.st_dev;
+	listener->inode = st.st_ino;
 	if (owner && fchownat(fd, "", owner->uid, owner->gid, AT_EMPTY_PATH) < 0)
 		return error_errno(err, errno, "cannot give the socket %s to user %u", path,
 			(unsigned)owner->uid);
-	listener->device = st.st_dev;
-	listener->inode = st.st_ino;
 	return 0;
+}
+
+/* Another server may have taken the name meanwhile, after somebody removed it. A socket keeps its
+ * inode, so the number has not been given to another. */
+static bool is_ours(const struct unix_socket *listener, const char *path)
+{
+	struct stat st;
+	return lstat(path, &st) == 0 && st.st_dev == listener->device &&
+	       st.st_ino == listener->inode;
 }
 
 int unix_socket_listen(struct unix_socket *listener, const char *path,
@@ -101,27 +110,18 @@ int unix_socket_listen(struct unix_socket *listener, const char *path,
 		r = error_errno(err, errno, "cannot listen at %s", path);
 	else
 		r = take_name(listener, path, owner, err);
-	if (r < 0) {
+	if (r < 0 && is_ours(listener, path))
 		unlink(path);
+	if (r < 0)
 		return r;
-	}
 	listener->fd = TAKE_FD(fd);
 	listener->path = TAKE_PTR(copy);
 	return 0;
 }
 
-/* Another server may have taken the name meanwhile, after somebody removed it. A socket keeps its
- * inode, so the number has not been given to another. */
-static bool is_ours(const struct unix_socket *listener)
-{
-	struct stat st;
-	return lstat(listener->path, &st) == 0 && st.st_dev == listener->device &&
-	       st.st_ino == listener->inode;
-}
-
 void unix_socket_close(struct unix_socket *listener)
 {
-	if (listener->fd >= 0 && is_ours(listener))
+	if (listener->fd >= 0 && is_ours(listener, listener->path))
 		unlink(listener->path);
 	cleanup_close(&listener->fd);
 	free(listener->path);
