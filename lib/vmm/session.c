@@ -20,6 +20,7 @@
 #include "vmm/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -303,6 +304,7 @@ static void poll_fill(const struct session *session, struct pollfd fds[static WA
 	const bool may_type = !session->options->has_command || session->exitline.ready ||
 			      session->options->person;
 	const bool out = output_pending(session), in = input_pending(session);
+	const bool watched = session->output_watched && !session->output_gone;
 	/* A guest that waits for its reader cannot end. */
 	const bool held = session->phase == SESSION_RUNNING &&
 			  session->output.length - session->output_done >= OUTPUT_MAX;
@@ -313,11 +315,13 @@ static void poll_fill(const struct session *session, struct pollfd fds[static WA
 		[WAIT_SERVER] = session->server_fd,
 		[WAIT_IN] = may_type && !in ? session->input_fd : -1,
 		[WAIT_TO_GUEST] = in ? process->console_in : -1,
-		[WAIT_OUT] = out ? session->options->console_out : -1,
+		[WAIT_OUT] = out || watched ? session->options->console_out : -1,
 	};
 	for (int i = 0; i < WAIT_COUNT; i++)
-		fds[i] = (struct pollfd){.fd = values[i],
-			.events = i == WAIT_TO_GUEST || i == WAIT_OUT ? POLLOUT : POLLIN};
+		fds[i] = (struct pollfd){.fd = values[i], .events = POLLIN};
+	fds[WAIT_TO_GUEST].events = POLLOUT;
+	/* That its reader has gone is told in any case. */
+	fds[WAIT_OUT].events = out ? POLLOUT : 0;
 }
 
 static void poll_handle(struct session *session, const struct pollfd fds[static WAIT_COUNT])
@@ -326,8 +330,10 @@ static void poll_handle(struct session *session, const struct pollfd fds[static 
 		stop_read(session);
 	if (fds[WAIT_SERVER].revents)
 		server_ended(session);
-	if (fds[WAIT_OUT].revents)
+	if (fds[WAIT_OUT].revents && output_pending(session))
 		output_write(session);
+	else if (fds[WAIT_OUT].revents)
+		output_lost(session);
 	if (fds[WAIT_TO_GUEST].revents)
 		input_write(session);
 	if (fds[WAIT_IN].revents)
@@ -380,6 +386,7 @@ void session_run(struct session *session, const struct vmm *vmm, struct vm *vm, 
 		.exitline = {.nonce = options->nonce,
 			.eager = options->person,
 			.show_rest = options->verbose},
+		.output_watched = fcntl(options->console_out, F_GETFD) >= 0,
 		.input_fd = options->console_in,
 		.stop_fd = options->stop_fd,
 		.server_fd = options->server_fd,

@@ -31,8 +31,8 @@ struct session {
 	struct tail tail;   /* the end of what the guest printed */
 	struct text output; /* not yet written to console_out */
 	size_t output_done;
-	bool console_over; /* the VMM has closed its end */
-	bool output_gone;  /* nobody reads any more */
+	bool console_over;                /* the VMM has closed its end */
+	bool output_watched, output_gone; /* nobody reads any more */
 
 	int input_fd, stop_fd, server_fd; /* as in options, -1 once they are of no more use */
 	bool reconnects;                  /* the VMM goes on with a new server */

@@ -159,9 +159,12 @@ check 'takes the VMM along' sh -c '
     case $(readlink "$cwd" 2> /dev/null) in "$RAMET_ROOT"/forks/*) exit 1 ;; esac
   done'
 check_output 'and the fork can be run again' 'ran: true status 0' fc '' vm-1 -- true
-sh -c "FAKE_MODE=deaf PATH='$fake':\$PATH exec timeout -s KILL 60 '$RAMET' run --vmm firecracker --accel kvm \
-  --quiet --kernel '$kernel' vm-1 -- sleep 9" 2> "$scratch/err" < /dev/null | head -c 3 > "$scratch/out"
-check 'an output that nobody reads any more ends the VM' sh -c 'test "$(cat "$1")" = ran' sh "$scratch/out"
+{
+  status=0
+  fc wait vm-1 -- sleep 9 2> "$scratch/err" < /dev/null || status=$?
+  echo "$status" > "$scratch/status"
+} | head -c 3 > "$scratch/out"
+check 'an output that nobody reads any more ends the VM' test "$(cat "$scratch/out" "$scratch/status")" = ran130
 
 # One fork, one VM.
 FAKE_MODE=deaf PATH=$fake:$PATH timeout -s KILL 60 "$RAMET" run --vmm firecracker --accel kvm --quiet --kernel "$kernel" \
@@ -172,8 +175,7 @@ until grep -q ran: "$scratch/out" || [ $tries -ge 300 ]; do sleep 0.1; tries=$((
 refused 'a fork that runs is not run twice' 1 'fork vm-2 is in use by process [0-9]+' fc '' vm-2 -- true
 refused 'nor is a configuration printed for it' 1 'fork vm-2 is in use by process [0-9]+' \
   "$RAMET" config vm-2 --kernel "$kernel"
-kill "$holder"
-kill "$holder" 2> /dev/null
+kill -KILL "$(ps -o pid= --ppid "$holder" | tr -d ' ')"
 wait "$holder" 2> /dev/null
 
 cp "$scratch/base.squashfs" "$scratch/gone.squashfs"
