@@ -258,8 +258,11 @@ void request_advance(struct engine *engine, struct block_request *request)
 		conclude(engine, request);
 }
 
+/* Groups first: they take few. */
 static void feed_starved(struct engine *engine)
 {
+	if (engine->parked)
+		groups_feed(engine);
 	while (engine->free && engine->starved.first) {
 		struct block_request *request = requests_take(&engine->starved);
 		request->stage = ON_ITS_WAY;

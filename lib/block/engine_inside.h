@@ -84,6 +84,7 @@ struct engine {
 	struct work *to_copy, **to_copy_end;
 	unsigned copying; /* that were handed to the copiers */
 	struct group groups[GROUPS];
+	unsigned parked;           /* requests, in all of them */
 	struct move *first, *last; /* moves of groups, the oldest first */
 	uint64_t check_at;         /* milliseconds: when to look for what stalls; 0: never */
 	int timer, poll_fd;        /* -1 where nothing stalls; fd and timer in one */
@@ -105,6 +106,9 @@ enum begun group_begin(
 	struct engine *engine, struct block_request *request, const struct block_extent *extent);
 /* A worker is done with it. */
 void group_end(struct engine *engine, struct work *work);
+/* Begin what is parked: there are moves again. Whoever gives one back sees to that: when the last of a
+ * group ended, others may have taken all. */
+void groups_feed(struct engine *engine);
 /* Look for what stalls, if it is time to. */
 void groups_check(struct engine *engine);
 

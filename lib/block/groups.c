@@ -174,6 +174,7 @@ enum begun group_begin(
 		return PARKED;
 	}
 	if (same || !may_take(engine, group)) {
+		engine->parked += !same;
 		wait_in(engine, same ? &same->joined : &group->parked, request);
 		return PARKED;
 	}
@@ -205,12 +206,18 @@ static void resume_all(struct engine *engine, struct requests list, int failed)
 	}
 }
 
-static void feed_parked(struct engine *engine)
+static void unpark(struct engine *engine, struct group *group, int failed)
 {
-	for (unsigned i = 0; i < GROUPS; i++) {
+	engine->parked--;
+	resume(engine, requests_take(&group->parked), failed);
+}
+
+void groups_feed(struct engine *engine)
+{
+	for (unsigned i = 0; i < GROUPS && engine->parked; i++) {
 		struct group *group = &engine->groups[i];
 		while (engine->free && group->parked.first && may_take(engine, group))
-			resume(engine, requests_take(&group->parked), 0);
+			unpark(engine, group, 0);
 	}
 }
 
@@ -237,7 +244,7 @@ void group_end(struct engine *engine, struct work *work)
 		request_advance(engine, request);
 	}
 	resume_all(engine, joined, result);
-	feed_parked(engine);
+	groups_feed(engine);
 }
 
 /* ------------------------------------------------------------------------------------------- */
@@ -275,9 +282,9 @@ static void check_moves(struct engine *engine, uint64_t before)
 static void check_parked(struct engine *engine, uint64_t before)
 {
 	for (unsigned i = 0; i < GROUPS; i++) {
-		struct requests *parked = &engine->groups[i].parked;
-		while (parked->first && parked->first->since <= before)
-			resume(engine, requests_take(parked), -EIO);
+		struct group *group = &engine->groups[i];
+		while (group->parked.first && group->parked.first->since <= before)
+			unpark(engine, group, -EIO);
 	}
 }
 

@@ -511,6 +511,110 @@ static void threads_end_and_come_again(void)
 	close(p.fd);
 }
 
+/* Blocks that are waited for until they are let through; the first half are of a group. */
+enum { GATES = 16, GATE = 4096 };
+struct gates {
+	struct block_device device;
+	_Atomic bool open[GATES];
+};
+
+static int gates_map(struct block_device *device, uint64_t offset, uint64_t length,
+	struct block_extent *extents, unsigned most)
+{
+	struct gates *gates = (struct gates *)device;
+	uint32_t gate = (uint32_t)(offset / GATE);
+	extents[0] = (struct block_extent){.kind = gates->open[gate] ? BLOCK_ZERO : BLOCK_WAIT,
+		.fd = -1,
+		.length = length,
+		.source = gate,
+		.group = gate < GATES / 2};
+	return 1;
+}
+
+static int gates_ready(struct block_device *device, const struct block_extent *extent)
+{
+	while (!((struct gates *)device)->open[extent->source])
+		usleep(200);
+	return 0;
+}
+
+static const struct block_ops gates_ops = {.name = "gates", .map = gates_map, .ready = gates_ready};
+
+struct passage {
+	struct block_request request;
+	struct iovec vector;
+	char memory[GATE];
+	struct engine *engine;
+	struct passage *next; /* asked for when this is through */
+	bool through;
+};
+
+static void pass(struct passage *passage, unsigned gate);
+
+static void passed(struct block_request *request, int result)
+{
+	struct passage *passage = (struct passage *)request;
+	passage->through = result == 0;
+	if (passage->next)
+		pass(passage->next, (unsigned)(request->offset / GATE) + GATES / 2);
+}
+
+static void pass(struct passage *passage, unsigned gate)
+{
+	passage->vector = (struct iovec){passage->memory, GATE};
+	passage->request = (struct block_request){.operation = BLOCK_READ,
+		.offset = (uint64_t)gate * GATE,
+		.length = GATE,
+		.vector = &passage->vector,
+		.vector_count = 1,
+		.done = passed};
+	engine_submit(passage->engine, &passage->request);
+}
+
+static bool wait_through(const struct passage *passage)
+{
+	for (int i = 0; i < 30000 && !passage->through; i++) {
+		engine_run(passage->engine);
+		usleep(1000);
+	}
+	return passage->through;
+}
+
+/* Two of a group are under way, a third waits for one of them, and all other moves are taken by those of no
+ * group: which also get what the two give back. */
+static void who_waits_for_a_group_is_not_forgotten(void)
+{
+	struct gates gates = {
+		.device = {.ops = &gates_ops, .size = GATES * GATE, .read_only = true}};
+	struct engine *engine;
+	struct ramet_error err;
+	static struct passage passages[10];
+	memset(passages, 0, sizeof passages);
+	const struct engine_options options = {.depth = 4, .no_ring = true, .no_quick = true};
+	REQUIRE(engine_new(&gates.device, &options, &engine, &err) == 0);
+	for (int i = 0; i < 10; i++)
+		passages[i].engine = engine;
+	passages[0].next = &passages[7];
+	passages[1].next = &passages[8];
+	for (unsigned i = 0; i < 3; i++)
+		pass(&passages[i], i);
+	for (unsigned i = 3; i < 5; i++)
+		pass(&passages[i], GATES / 2 + 2 + i);
+	gates.open[2] = true;
+	for (unsigned i = 0; i < 2; i++) {
+		gates.open[i] = true;
+		CHECK(wait_through(&passages[i]));
+	}
+	CHECK(!passages[2].through);
+	for (unsigned i = 0; i < GATES; i++)
+		gates.open[i] = true;
+	CHECK(wait_through(&passages[8]));
+	CHECK(wait_through(&passages[2]));
+	REQUIRE(!tap_failed);
+	engine_drain(engine);
+	engine_free(engine);
+}
+
 TEST_MAIN({"reads answer what the device has, by io_uring", reads_by_ring},
 	{"reads answer what the device has, by threads", reads_by_threads},
 	{"reads answer what the device has, from the page cache", reads_from_the_cache},
@@ -522,6 +626,8 @@ TEST_MAIN({"reads answer what the device has, by io_uring", reads_by_ring},
 	{"a failure reaches the request that it is of, from the page cache",
 		failures_from_the_cache},
 	{"no request ends before it was taken, however long the chain", ends_come_later},
+	{"who waits for a group is not forgotten when others take its moves",
+		who_waits_for_a_group_is_not_forgotten},
 	{"threads end when that is asked for, and come again", threads_end_and_come_again},
 	{"a file is a device", a_file_is_a_device},
 	{"what is in the page cache is lent, and nothing else", what_is_cached_is_lent})
