@@ -279,6 +279,12 @@ static int check_options(const struct ramet_attach_options *options, struct rame
 	if (!options->via || !*options->via)
 		return error_set(
 			err, EINVAL, "say how to attach fork %s, with --via", options->name);
+	bool serves = strcmp(options->via, "path") != 0;
+	if (!serves && (options->address || options->user || options->read_only ||
+			       (options->sources && options->sources[0])))
+		return error_set(err, EINVAL,
+			"via path nothing is served, and the files are what they are: leave --address, "
+			"--user, --read-only and --source away");
 	if (options->stall_seconds > 86400)
 		return error_set(err, EINVAL, "a source can be waited for for a day at most");
 	return 0;

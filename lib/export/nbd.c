@@ -107,6 +107,12 @@ static int listen_tcp(const char *address, struct ramet_error *err)
 		host[length - 1] = '\0';
 		name++;
 	}
+	/* getaddrinfo(3) takes any number, and what is left of it as 16 bits. */
+	uint64_t port;
+	if (text_parse_uint(colon + 1, UINT16_MAX, &port) < 0)
+		return error_set(err, EINVAL,
+			"cannot listen at %s: a port is a number from 0 to %u; 0 is one that is free",
+			address, UINT16_MAX);
 	int r = getaddrinfo(*name ? name : NULL, colon + 1, &hints, &found);
 	if (r != 0)
 		return error_set(err, EINVAL, "cannot listen at %s: %s", address, gai_strerror(r));
