@@ -25,4 +25,9 @@ check "byte for byte it is the image that would have been written" \
   "$frontend" "$socket" check "$RAMET_ROOT"/lazy/*.squashfs
 check "it is detached" "$RAMET" detach vm
 check "and its socket is gone" test ! -e "$socket"
+{ "$RAMET" build tree plain.squashfs && "$RAMET" fork plain.squashfs plain --size 64M &&
+  "$RAMET" attach plain --via vhost-user-blk; } > /dev/null
+check "large reads of a plain image, which two threads share" \
+  "$frontend" "$RAMET_ROOT/forks/plain/export/base.sock" seq 0.3 8 131072
+check "byte for byte" "$frontend" "$RAMET_ROOT/forks/plain/export/base.sock" check plain.squashfs
 finish
