@@ -105,10 +105,11 @@ static void few_descriptors_are_enough(bool no_ring)
 	REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
 	for (int round = 0; round < 3; round++) {
 		for (unsigned i = 0; i < FILES; i++)
-			reading_begin(&world, &readings[i], world.place[i], world.size[i]);
+			if (world.size[i])
+				reading_begin(&world, &readings[i], world.place[i], world.size[i]);
 		engine_drain(world.engine);
 		for (unsigned i = 0; i < FILES; i++)
-			CHECK(reading_is_right(&world, &readings[i]));
+			CHECK(!world.size[i] || reading_is_right(&world, &readings[i]));
 	}
 	CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
 	CHECK_EQ(world.note_count, 0);
