@@ -193,7 +193,7 @@ static inline void reading_done(struct block_request *request, int result)
 static inline void reading_begin(
 	struct world *world, struct reading *reading, uint64_t offset, uint64_t length)
 {
-	reading->memory = realloc(reading->memory, length);
+	reading->memory = realloc(reading->memory, length ? length : 1);
 	memset(reading->memory, 0xee, length);
 	reading->vector = (struct iovec){reading->memory, length};
 	reading->done = false;
