@@ -6,6 +6,7 @@
  * inode.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include <ext2fs/ext2_fs.h>
 #include <ext2fs/ext3_extents.h>
@@ -55,6 +56,48 @@ static errcode_t add_run(
 	return 0;
 }
 
+static int flush_batch(struct ext4_writer *writer)
+{
+	struct ext4_batch *batch = &writer->batch;
+	size_t bytes = (size_t)batch->count * EXT4_BLOCK_SIZE;
+	batch->count = 0;
+	return bytes ? pwrite_full(
+			       writer->io.fd, batch->bytes, bytes, batch->start * EXT4_BLOCK_SIZE)
+		     : 0;
+}
+
+errcode_t ext4_batch_begin(struct ext4_writer *writer)
+{
+	writer->batch.bytes = malloc((size_t)EXT4_BATCH_BLOCKS * EXT4_BLOCK_SIZE);
+	return writer->batch.bytes ? 0 : EXT2_ET_NO_MEMORY;
+}
+
+errcode_t ext4_batch_end(struct ext4_writer *writer)
+{
+	int r = flush_batch(writer);
+	free(TAKE_PTR(writer->batch.bytes));
+	if (r < 0)
+		writer->io.error = r;
+	return -r;
+}
+
+static int write_blocks(struct ext4_writer *writer, const char *data, blk64_t start, uint32_t count)
+{
+	struct ext4_batch *batch = &writer->batch;
+	size_t bytes = (size_t)count * EXT4_BLOCK_SIZE;
+	if (!batch->bytes || count > EXT4_BATCH_BLOCKS)
+		return pwrite_full(writer->io.fd, data, bytes, start * EXT4_BLOCK_SIZE);
+	if (batch->start + batch->count != start || batch->count + count > EXT4_BATCH_BLOCKS) {
+		int r = flush_batch(writer);
+		if (r < 0)
+			return r;
+		batch->start = start;
+	}
+	memcpy(batch->bytes + (size_t)batch->count * EXT4_BLOCK_SIZE, data, bytes);
+	batch->count += count;
+	return 0;
+}
+
 errcode_t ext4_append_blocks(
 	struct ext4_writer *writer, uint32_t logical, const char *data, uint32_t count)
 {
@@ -66,7 +109,7 @@ errcode_t ext4_append_blocks(
 		if (code)
 			return code;
 		size_t bytes = (size_t)length * EXT4_BLOCK_SIZE;
-		int r = data ? pwrite_full(writer->io.fd, data, bytes, start * EXT4_BLOCK_SIZE) : 0;
+		int r = data ? write_blocks(writer, data, start, length) : 0;
 		if (r < 0) {
 			writer->io.error = r;
 			return -r;

@@ -13,6 +13,7 @@
 
 #include <ext2fs/ext2_fs.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/crc32c.h"
 #include "image/ext4_writer.h"
@@ -278,17 +279,33 @@ static void collect(struct listing *listing, const struct tree_node *node)
 			.type = entry_type(child->mode)};
 }
 
+/* count zeroed items of size bytes; NULL without memory. */
+static void *scratch_clear(struct ext4_scratch *scratch, size_t count, size_t size)
+{
+	size_t bytes;
+	if (!checked_mul(count, size, &bytes))
+		return NULL;
+	if (scratch->size < bytes) {
+		free(scratch->bytes);
+		scratch->bytes = calloc(1, bytes);
+		scratch->size = scratch->bytes ? bytes : 0;
+		return scratch->bytes;
+	}
+	return memset(scratch->bytes, 0, bytes);
+}
+
 static errcode_t make_listing(struct listing *listing, const struct tree_node *node)
 {
+	struct ext4_writer *writer = listing->writer;
 	uint64_t blocks = node ? ext4_directory_blocks(listing->writer, node) : 1;
 	size_t count = 1;
 	for (struct tree_node *child = node ? node->first : NULL; child; child = child->next)
 		count++;
 	if (blocks > UINT32_MAX)
 		return EXT2_ET_DIR_NO_SPACE;
-	listing->data = calloc(blocks, EXT4_BLOCK_SIZE);
-	listing->index = calloc(blocks, sizeof *listing->index);
-	listing->entries = calloc(count, sizeof *listing->entries);
+	listing->data = scratch_clear(&writer->listing, blocks, EXT4_BLOCK_SIZE);
+	listing->index = scratch_clear(&writer->index, blocks, sizeof *listing->index);
+	listing->entries = scratch_clear(&writer->entries, count, sizeof *listing->entries);
 	if (!listing->data || !listing->index || !listing->entries)
 		return EXT2_ET_NO_MEMORY;
 	collect(listing, node);
@@ -310,8 +327,5 @@ errcode_t ext4_write_directory(
 	if (!code)
 		code = ext4_append_blocks(writer, 0, listing.data, listing.blocks);
 	*blocks = listing.blocks;
-	free(listing.data);
-	free(listing.index);
-	free(listing.entries);
 	return code;
 }

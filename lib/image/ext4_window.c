@@ -47,9 +47,9 @@ static int settle(struct ext4_window *window, int fd)
 	return r;
 }
 
-int ext4_windows_put(struct ext4_windows *windows, int fd, uint64_t block, const void *data)
+/* Make the block's window its own. */
+static int enter(struct ext4_window *window, int fd, uint64_t block)
 {
-	struct ext4_window *window = window_of(windows, block);
 	if (window->number != block / EXT4_WINDOW_BLOCKS) {
 		int r = settle(window, fd);
 		if (r < 0)
@@ -61,8 +61,36 @@ int ext4_windows_put(struct ext4_windows *windows, int fd, uint64_t block, const
 			return -ENOMEM;
 	}
 	window->number = block / EXT4_WINDOW_BLOCKS;
+	return 0;
+}
+
+int ext4_windows_put(struct ext4_windows *windows, int fd, uint64_t block, const void *data)
+{
+	struct ext4_window *window = window_of(windows, block);
+	int r = enter(window, fd, block);
+	if (r < 0)
+		return r;
 	window->written |= BIT(block % EXT4_WINDOW_BLOCKS);
 	memcpy(place_of(window, block), data, EXT4_BLOCK_SIZE);
+	return 0;
+}
+
+int ext4_windows_patch(struct ext4_windows *windows, int fd, uint64_t block, size_t offset,
+	const void *data, size_t length)
+{
+	struct ext4_window *window = window_of(windows, block);
+	int r = enter(window, fd, block);
+	if (r < 0)
+		return r;
+	uint8_t *place = place_of(window, block);
+	if (!(window->written & BIT(block % EXT4_WINDOW_BLOCKS))) {
+		ssize_t n = pread_full(fd, place, EXT4_BLOCK_SIZE, block * EXT4_BLOCK_SIZE);
+		if (n < 0)
+			return (int)n;
+		memset(place + n, 0, EXT4_BLOCK_SIZE - (size_t)n);
+		window->written |= BIT(block % EXT4_WINDOW_BLOCKS);
+	}
+	memcpy(place + offset, data, length);
 	return 0;
 }
 

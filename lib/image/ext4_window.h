@@ -4,6 +4,7 @@
 #define IMAGE_EXT4_WINDOW_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { EXT4_WINDOWS = 8, EXT4_WINDOW_BLOCKS = 64 };
@@ -19,6 +20,9 @@ struct ext4_windows {
 
 /* Take in one block. 0 or a negative errno: of the block, or of those that made room for it. */
 int ext4_windows_put(struct ext4_windows *windows, int fd, uint64_t block, const void *data);
+/* The same for length bytes at offset in a block; what surrounds them is as it was. */
+int ext4_windows_patch(struct ext4_windows *windows, int fd, uint64_t block, size_t offset,
+	const void *data, size_t length);
 /* Whether the block is here; then its bytes go to data. */
 bool ext4_windows_get(const struct ext4_windows *windows, uint64_t block, void *data);
 /* All that is here goes to the device. */

@@ -11,6 +11,7 @@
  */
 #include "image/ext4_writer.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include <nettle/sha2.h>
 
 #include "base/cleanup.h"
+#include "base/crc32c.h"
 #include "image/formats.h"
 #include "source/content.h"
 
@@ -86,16 +88,60 @@ static void fill_inode(struct ext2_inode_large *inode, const struct tree_node *n
 	set_times(inode, node->mtime, node->mtime_nsec);
 }
 
-static errcode_t put_inode(struct ext4_writer *writer, ext2_ino_t number,
-	struct ext2_inode_large *inode, bool is_directory)
+/* "Checksums" in Documentation/filesystems/ext4: of the filesystem's seed, the inode's number, its
+ * generation and the inode, in which the checksum is 0. */
+static void seal_inode(
+	const struct ext4_writer *writer, ext2_ino_t number, struct ext2_inode_large *inode)
 {
-	ext2_filsys fs = writer->fs;
-	errcode_t code = ext2fs_iblk_set(fs, (struct ext2_inode *)inode, writer->blocks);
+	const uint32_t prefix[2] = {number, inode->i_generation};
+	uint32_t sum = crc32c(~writer->fs->csum_seed, prefix, sizeof prefix);
+	sum = ~crc32c(sum, inode, INODE_BYTES);
+	inode->i_checksum_hi = (uint16_t)(sum >> 16);
+	inode->osd2.linux2.l_i_checksum_lo = (uint16_t)sum;
+}
+
+/*
+ * An inode that is not on the device yet, on a little-endian machine, where it is in memory as it is
+ * there. libext2fs would copy the whole block, forth and back.
+ */
+static errcode_t patch_inode(
+	struct ext4_writer *writer, ext2_ino_t number, union inode_space *space)
+{
+	const struct ext2_super_block *super = writer->fs->super;
+	dgrp_t group = (number - 1) / super->s_inodes_per_group;
+	uint64_t offset = (uint64_t)((number - 1) % super->s_inodes_per_group) * INODE_BYTES;
+	blk64_t block = ext2fs_inode_table_loc(writer->fs, group) + offset / EXT4_BLOCK_SIZE;
+	seal_inode(writer, number, &space->inode);
+	int r = ext4_windows_patch(&writer->windows, writer->io.fd, block, offset % EXT4_BLOCK_SIZE,
+		space->bytes, INODE_BYTES);
+	if (r < 0)
+		writer->io.error = r;
+	return -r;
+}
+
+/* libext2fs keeps a block of inodes in mind, which may have changed without it. */
+static errcode_t write_inode(
+	struct ext4_writer *writer, ext2_ino_t number, union inode_space *space)
+{
+	errcode_t code = ext2fs_flush_icache(writer->fs);
+	return code ? code
+		    : ext2fs_write_inode_full(
+			      writer->fs, number, (struct ext2_inode *)&space->inode, INODE_BYTES);
+}
+
+static errcode_t put_inode(struct ext4_writer *writer, ext2_ino_t number, union inode_space *space,
+	const struct tree_node *node)
+{
+	errcode_t code = ext2fs_iblk_set(
+		writer->fs, (struct ext2_inode *)&space->inode, writer->blocks);
+	if (code)
+		return code;
 	writer->blocks = 0;
-	ext2fs_inode_alloc_stats2(fs, number, +1, is_directory);
-	if (!code)
-		code = ext2fs_write_inode_full(fs, number, (struct ext2_inode *)inode, INODE_BYTES);
-	return code;
+	ext2fs_inode_alloc_stats2(writer->fs, number, +1, S_ISDIR(node->mode));
+	/* Attributes are libext2fs's work, which then reads the inode. */
+	if (node->xattrs || __BYTE_ORDER == __BIG_ENDIAN)
+		return write_inode(writer, number, space);
+	return patch_inode(writer, number, space);
 }
 
 static errcode_t write_xattrs(struct ext4_writer *writer, const struct tree_node *node)
@@ -115,7 +161,7 @@ static errcode_t write_xattrs(struct ext4_writer *writer, const struct tree_node
 static int finish_node(struct ext4_writer *writer, const struct tree_node *node,
 	union inode_space *space, struct ramet_error *err)
 {
-	errcode_t code = put_inode(writer, node->number, &space->inode, S_ISDIR(node->mode));
+	errcode_t code = put_inode(writer, node->number, space, node);
 	if (code)
 		return node_failed(writer, node, code, err);
 	code = write_xattrs(writer, node);
@@ -330,7 +376,7 @@ static int make_lost_found(struct ext4_writer *writer, struct ramet_error *err)
 		code = ext4_write_extents(writer, EXT4_LOST_FOUND_INODE, &space.inode);
 	set_size(&space.inode, EXT4_BLOCK_SIZE);
 	if (!code)
-		code = put_inode(writer, EXT4_LOST_FOUND_INODE, &space.inode, true);
+		code = put_inode(writer, EXT4_LOST_FOUND_INODE, &space, &node);
 	return code ? ext4_failed(writer, code, "make /lost+found", err) : 0;
 }
 
@@ -348,14 +394,24 @@ static void number_inodes(struct ext4_writer *writer)
 	}
 }
 
+static int write_directories(struct ext4_writer *writer, struct ramet_error *err)
+{
+	errcode_t code = ext4_batch_begin(writer);
+	if (code)
+		return ext4_failed(writer, code, "write directories", err);
+	int r = writer->lost_found ? 0 : make_lost_found(writer, err);
+	for (struct tree_node *node = writer->tree->root; node && r == 0; node = tree_next(node))
+		if (S_ISDIR(node->mode))
+			r = write_directory(writer, node, err);
+	code = ext4_batch_end(writer);
+	return r < 0 || !code ? r : ext4_failed(writer, code, "write directories", err);
+}
+
 /* Directories first: what a lookup reads stands together. */
 static int write_tree(struct ext4_writer *writer, struct ramet_error *err)
 {
 	struct tree_node *root = writer->tree->root;
-	int r = writer->lost_found ? 0 : make_lost_found(writer, err);
-	for (struct tree_node *node = root; node && r == 0; node = tree_next(node))
-		if (S_ISDIR(node->mode))
-			r = write_directory(writer, node, err);
+	int r = write_directories(writer, err);
 	for (struct tree_node *node = root; node && r == 0; node = tree_next(node))
 		if (!S_ISDIR(node->mode) && !S_ISREG(node->mode) && !tree_link(node))
 			r = write_other(writer, node, err);
@@ -464,6 +520,9 @@ static void release(struct ext4_writer *writer)
 		ext2fs_free(writer->fs);
 	ext4_windows_free(&writer->windows);
 	vector_free(&writer->runs);
+	free(writer->listing.bytes);
+	free(writer->index.bytes);
+	free(writer->entries.bytes);
 	free(writer->buffer);
 }
 

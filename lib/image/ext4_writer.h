@@ -23,6 +23,20 @@ struct ext4_run {
 	uint64_t physical;
 };
 
+/* Neighbouring blocks of many small writes, until they go out as one. */
+#define EXT4_BATCH_BLOCKS 64
+struct ext4_batch {
+	char *bytes; /* NULL: nothing waits */
+	uint64_t start;
+	uint32_t count;
+};
+
+/* Memory that is used again and again. */
+struct ext4_scratch {
+	void *bytes;
+	size_t size;
+};
+
 struct ext4_writer {
 	struct tree *tree;
 	bool plain;            /* blocks of zeros are written: holes are only those of the host */
@@ -38,7 +52,9 @@ struct ext4_writer {
 	VECTOR(struct ext4_run) runs;
 	uint64_t blocks; /* it has got, those of its extent tree and attributes included */
 	char *buffer;
-	const struct tree_node *lost_found; /* the tree's own, or NULL: one is made */
+	struct ext4_batch batch;                     /* of blocks that nobody reads back */
+	struct ext4_scratch listing, index, entries; /* of the directory at hand */
+	const struct tree_node *lost_found;          /* the tree's own, or NULL: one is made */
 };
 
 /* A libext2fs code as a sentence: "cannot WHAT: ...". */
@@ -49,6 +65,9 @@ int ext4_failed(const struct ext4_writer *writer, errcode_t code, const char *wh
  * file's, and nothing is written there. */
 errcode_t ext4_append_blocks(
 	struct ext4_writer *writer, uint32_t logical, const char *data, uint32_t count);
+/* From here on small pieces wait for their neighbours, until ext4_batch_end. */
+errcode_t ext4_batch_begin(struct ext4_writer *writer);
+errcode_t ext4_batch_end(struct ext4_writer *writer);
 /* Put the extent tree of the runs into inode (its number is needed for checksums) and forget the
  * runs. */
 errcode_t ext4_write_extents(
