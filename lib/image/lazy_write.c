@@ -20,6 +20,9 @@
 #include "image/lazy_sources.h"
 
 #define BUFFER ((size_t)256 * 1024)
+/* The page cache takes memory in pieces as large as a write is. Larger ones may be memory that a virtual
+ * machine has given back to its host: 24 MB took 5 ms, or 65; in these pieces they take 5. */
+#define PIECE ((size_t)64 * 1024)
 
 struct lazy_writer {
 	int out, spool;
@@ -47,8 +50,12 @@ static void release(struct lazy_writer *writer)
 
 static int put(struct lazy_writer *writer, const void *bytes, size_t length)
 {
+	int r = 0;
 	writer->checksum = crc32c(writer->checksum, bytes, length);
-	int r = pwrite_full(writer->out, bytes, length, writer->end);
+	for (size_t at = 0, piece; at < length && r == 0; at += piece) {
+		piece = MIN(length - at, PIECE);
+		r = pwrite_full(writer->out, (const char *)bytes + at, piece, writer->end + at);
+	}
 	writer->end += length;
 	writeback_advance(&writer->writeback, writer->end);
 	return r;
