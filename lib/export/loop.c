@@ -4,10 +4,10 @@
  * its turn is being dispatched leaves a gap, which the next turn closes.
  *
  * A client that waits for each answer sends its next request microseconds after it. To fall asleep and
- * be woken takes longer than that, on both sides, and no less of the processor; so the loop lingers: it
- * asks poll(2) again and again for a short while, and lets others have the processor in between, the
- * client first of all. It does so where clients came back soon several times in a row. Where that was in
- * vain, and not once among many times, it stops, and twice as many times are needed to begin again.
+ * be woken takes longer than that, on both sides, and more of the processor; so the loop lingers: it
+ * asks poll(2) again and again for a while, and lets others have the processor in between, the client
+ * first of all. It does so where those who were expected have come, on the average of the last few
+ * times, sooner than a sleep is worth; one that comes late, or not at all, makes it sleep again.
  */
 #include "export/loop.h"
 
@@ -20,11 +20,12 @@
 #include "base/cleanup.h"
 #include "base/vector.h"
 
+/* Nanoseconds. */
 enum {
-	LINGER_NANOSECONDS = 64000,
-	QUICK_LEAST = 4,
-	QUICK_MOST = 4096,
-	WORTH_IT = 16, /* times that it was not in vain */
+	LINGER = 128000,  /* in which a client can take an answer of 128 KiB, and ask on */
+	WORTH_IT = 64000, /* what a sleep costs, both sides together */
+	WAKING = 40000,   /* of a sleep: is in what is measured */
+	LATE = 512000,    /* later counts no more */
 };
 
 struct loop {
@@ -35,9 +36,8 @@ struct loop {
 	struct loop_timer *timers; /* the next one first */
 	bool stopped;
 	int result;
-	bool expects;           /* in this turn */
-	unsigned quick, needed; /* times in a row that somebody came back soon */
-	unsigned found;         /* times that one was waited for, and came, in a row */
+	bool expects;   /* in this turn */
+	uint64_t usual; /* nanoseconds after which those who are expected come */
 };
 
 int loop_new(struct loop **loop, struct ramet_error *err)
@@ -45,7 +45,7 @@ int loop_new(struct loop **loop, struct ramet_error *err)
 	*loop = calloc(1, sizeof **loop);
 	if (!*loop)
 		return error_memory(err);
-	(*loop)->needed = QUICK_LEAST;
+	(*loop)->usual = LATE;
 	return 0;
 }
 
@@ -201,40 +201,28 @@ void loop_expect(struct loop *loop)
 	loop->expects = true;
 }
 
-static void judge_lingering(struct loop *loop, bool in_vain)
-{
-	bool worth_it = loop->found >= WORTH_IT;
-	if (worth_it)
-		loop->needed = QUICK_LEAST;
-	else if (in_vain) {
-		loop->quick = 0;
-		loop->needed = MIN(2 * loop->needed, QUICK_MOST);
-	}
-	loop->found = in_vain ? 0 : loop->found + 1;
-}
-
 static int linger(struct loop *loop, nfds_t count, uint64_t begin)
 {
 	int r;
 	do {
 		sched_yield();
 		r = poll(loop->polled.items, count, 0);
-	} while (r == 0 && now_nanoseconds() - begin < LINGER_NANOSECONDS);
-	judge_lingering(loop, r == 0);
+	} while (r == 0 && now_nanoseconds() - begin < LINGER);
 	return r;
 }
 
-/* Somebody is expected. Where the loop sleeps, its waking up is in what is measured. */
+/* Somebody is expected. */
 static int await(struct loop *loop, nfds_t count, int milliseconds)
 {
 	uint64_t begin = now_nanoseconds();
-	if (loop->quick >= loop->needed) {
-		int r = linger(loop, count, begin);
-		return r != 0 ? r : poll(loop->polled.items, count, milliseconds);
-	}
-	int r = poll(loop->polled.items, count, milliseconds);
-	bool soon = now_nanoseconds() - begin < 2 * LINGER_NANOSECONDS;
-	loop->quick = soon ? loop->quick + 1 : 0;
+	bool lingers = loop->usual < WORTH_IT;
+	int r = lingers ? linger(loop, count, begin) : 0;
+	if (r == 0)
+		r = poll(loop->polled.items, count, milliseconds);
+	uint64_t after = now_nanoseconds() - begin;
+	if (!lingers)
+		after -= MIN(after, WAKING);
+	loop->usual += MIN(after, LATE) / 8 - loop->usual / 8;
 	return r;
 }
 
