@@ -3,14 +3,16 @@
  * A device is a plain file, or a lazy file over its roots' folders. Each has an engine of its own, and
  * what is read-only has a trace: what was read of it.
  */
+#include <limits.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/progress.h"
 #include "block/layout_device.h"
 #include "server/inside.h"
 
 /* An attachment is one of many on its host: it has few requests under way, and few threads. */
-enum { ENGINE_DEPTH = 64, ENGINE_WORKERS = 16 };
+enum { ENGINE_DEPTH = 64, ENGINE_WORKERS = 16, TOLD_SECONDS = 60 };
 
 static int open_lazy(struct server *server, struct served *served, struct ramet_error *err)
 {
@@ -86,6 +88,33 @@ static int start_ahead(struct server *server, struct served *served, struct rame
 	return 0;
 }
 
+/* The guest has its I/O error; who runs the host should know, too, and a full disk is told of once a
+ * minute, not with each write. What a lazy file's sources do has notes of its own, and memory that a VMM
+ * took away is its own affair. */
+static void failed(void *ctx, enum block_operation operation, int code)
+{
+	struct served *served = ctx;
+	double now = clock_seconds();
+	if ((operation == BLOCK_READ && served->lazy) || code == -EFAULT || code == -EOPNOTSUPP ||
+		code == -ECANCELED)
+		return;
+	if (code == served->told && now - served->told_at < TOLD_SECONDS)
+		return;
+	served->told = code;
+	served->told_at = now;
+	static const char *const what[] = {[BLOCK_READ] = "read",
+		[BLOCK_WRITE] = "write",
+		[BLOCK_FLUSH] = "flush",
+		[BLOCK_DISCARD] = "discard"};
+	char reason[128], sentence[PATH_MAX + 512];
+	bool full = code == -ENOSPC || code == -EDQUOT;
+	snprintf(sentence, sizeof sentence,
+		"%s: a %s failed, and who asked was told so: %s; %s %s is", served->given->name,
+		what[operation], strerror_r(-code, reason, sizeof reason),
+		full ? "make room where" : "look at the disk where", served->given->path);
+	log_note(served->log, sentence);
+}
+
 static int open_one(struct server *server, struct served *served, struct ramet_error *err)
 {
 	const struct server_device *given = served->given;
@@ -99,8 +128,12 @@ static int open_one(struct server *server, struct served *served, struct ramet_e
 	if (given->read_only && block_trace_new(served->device->size, given->record >= 0,
 					&served->trace) == -ENOMEM)
 		return error_memory(err);
-	const struct engine_options options = {
-		.depth = ENGINE_DEPTH, .workers = ENGINE_WORKERS, .trace = served->trace};
+	const struct engine_options options = {.depth = ENGINE_DEPTH,
+		.workers = ENGINE_WORKERS,
+		.trace = served->trace,
+		.failed = failed,
+		.failed_ctx = served};
+	served->log = &server->log;
 	r = engine_new(served->device, &options, &served->engine, err);
 	if (r == 0 && loop_add_engine(server->loop, served->engine) < 0)
 		r = error_memory(err);

@@ -36,6 +36,9 @@ struct served {
 	struct loop_timer ahead; /* when prefetch is to be called again */
 	struct export *export;   /* the one that it is reached by */
 	size_t index;            /* among the devices of that */
+	struct server_log *log;
+	int told;       /* the last failure that the log has, a negative errno... */
+	double told_at; /* ...and when, in seconds (clock_seconds()) */
 };
 
 struct server {

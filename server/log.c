@@ -3,6 +3,7 @@
  * Lines of a time and a sentence. A file that has grown too long keeps its second half: what came
  * last is what is asked for.
  */
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -12,7 +13,7 @@
 #include "base/fd.h"
 #include "server/inside.h"
 
-enum { LOG_MOST = 128 << 10, LOG_KEPT = 64 << 10, LINE_MOST = 4096 };
+enum { LOG_MOST = 128 << 10, LOG_KEPT = 64 << 10, LOG_ROOM = 4096, LINE_MOST = 4096 };
 
 void log_open(struct server_log *log, int fd)
 {
@@ -20,6 +21,9 @@ void log_open(struct server_log *log, int fd)
 	pthread_mutex_init(&log->lock, NULL);
 	log->fd = fd >= 0 && fstat(fd, &st) == 0 ? fd : -1;
 	log->end = log->fd >= 0 ? (uint64_t)st.st_size : 0;
+	/* That the disk is full may be what has to be told. */
+	if (log->fd >= 0)
+		fallocate(log->fd, FALLOC_FL_KEEP_SIZE, (off_t)log->end, LOG_ROOM);
 }
 
 static void forget_half(struct server_log *log)

@@ -41,6 +41,14 @@ static void finish(struct engine *engine, struct block_request *request)
 	request->done(request, request->failed);
 }
 
+/* It was done, or the device could not. */
+void request_end(struct engine *engine, struct block_request *request)
+{
+	if (request->failed < 0 && engine->failed)
+		engine->failed(engine->failed_ctx, request->operation, request->failed);
+	finish(engine, request);
+}
+
 /* Those that finish meanwhile wait for the next turn: a chain of requests, each submitted by the end
  * of the one before, must not keep the caller here. */
 static void tell_finished(struct engine *engine)
@@ -49,41 +57,6 @@ static void tell_finished(struct engine *engine)
 	requests_init(&engine->finished);
 	while (request) {
 		struct block_request *next = request->next;
-		finish(engine, request);
-		request = next;
-	}
-}
-
-static void flush_work(struct work *work)
-{
-	struct engine *engine = (struct engine *)((char *)work - offsetof(struct engine, flush));
-	const struct block_ops *ops = engine->device->ops;
-	engine->flush_result = ops->flush ? ops->flush(engine->device) : 0;
-}
-
-static void flush_begin(struct engine *engine)
-{
-	if (engine->flush_runs || !engine->to_flush.first)
-		return;
-	engine->flushing = engine->to_flush;
-	if (!engine->flushing.first->next)
-		engine->flushing.end = &engine->flushing.first->next;
-	requests_init(&engine->to_flush);
-	engine->flush_runs = true;
-	engine->flush.run = flush_work;
-	workers_add(engine->workers, &engine->flush);
-}
-
-static void flush_end(struct engine *engine)
-{
-	struct block_request *request = engine->flushing.first;
-	engine->flush_runs = false;
-	int result = engine->flush_result;
-	flush_begin(engine);
-	while (request) {
-		struct block_request *next = request->next;
-		if (result < 0)
-			request->failed = result;
 		finish(engine, request);
 		request = next;
 	}
@@ -239,11 +212,10 @@ static void conclude(struct engine *engine, struct block_request *request)
 		request->failed = device->ops->commit_write(
 			device, request->offset, request->length);
 	if (request->failed == 0 && request->durable) {
-		requests_add(&engine->to_flush, request);
-		flush_begin(engine);
+		flush_add(engine, request);
 		return;
 	}
-	finish(engine, request);
+	request_end(engine, request);
 }
 
 void request_advance(struct engine *engine, struct block_request *request)
@@ -341,11 +313,12 @@ void engine_submit(struct engine *engine, struct block_request *request)
 	if (engine->trace && request->operation == BLOCK_READ && !request->ahead &&
 		request->failed == 0)
 		block_trace_read(engine->trace, request->offset, request->length);
-	if (request->failed == 0 && request->operation == BLOCK_FLUSH) {
-		requests_add(&engine->to_flush, request);
-		flush_begin(engine);
+	if (request->failed < 0) {
+		finish(engine, request);
+	} else if (request->operation == BLOCK_FLUSH) {
+		flush_add(engine, request);
 	} else {
-		engine->submitting = request->failed == 0;
+		engine->submitting = true;
 		request_advance(engine, request);
 		engine->submitting = false;
 	}
@@ -467,6 +440,8 @@ static int prepare(
 {
 	unsigned depth = options->depth ? options->depth : DEPTH;
 	engine->trace = options->trace;
+	engine->failed = options->failed;
+	engine->failed_ctx = options->failed_ctx;
 	engine->moves = calloc(depth, sizeof *engine->moves);
 	if (!engine->moves)
 		return error_memory(err);

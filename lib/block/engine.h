@@ -58,6 +58,10 @@ struct engine_options {
 	bool no_ring;              /* never io_uring */
 	bool no_quick;             /* what is cached is not read on the spot either */
 	struct block_trace *trace; /* is told of each read; borrowed, may be NULL */
+	/* May be NULL. Told, in the engine's thread, of each request that the device could not do: not of
+	 * those that engine_submit refuses. code: a negative errno. */
+	void (*failed)(void *ctx, enum block_operation operation, int code);
+	void *failed_ctx;
 };
 
 struct engine;

@@ -78,6 +78,8 @@ struct engine {
 	unsigned under_way; /* requests */
 	unsigned ahead;     /* of them: reads for nobody */
 	struct block_trace *trace;
+	void (*failed)(void *ctx, enum block_operation operation, int code);
+	void *failed_ctx;
 	int fd;
 	unsigned depth, free_moves;
 	struct workers *copiers; /* NULL: nobody shares copies */
@@ -92,8 +94,14 @@ struct engine {
 
 /* Go on with a request that is in no list. */
 void request_advance(struct engine *engine, struct block_request *request);
+/* Nothing of it is under way any more. */
+void request_end(struct engine *engine, struct block_request *request);
 /* Put length bytes into the request's memory from offset at on; NULL: zeros. */
 void request_fill(struct block_request *request, uint64_t at, const char *bytes, uint64_t length);
+
+/* Flush, and end the request then (flush.c); the worker has flushed. */
+void flush_add(struct engine *engine, struct block_request *request);
+void flush_end(struct engine *engine);
 
 /* Moves of groups (groups.c). -errno. */
 int groups_prepare(struct engine *engine);

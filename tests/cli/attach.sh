@@ -6,6 +6,10 @@
 need nbdinfo nbdcopy python3
 at_exit() {
   "$RAMET" detach --all > /dev/null 2>&1
+  if mountpoint -q "$scratch/small"; then
+    "$RAMET" detach --root "$scratch/small" --all > /dev/null 2>&1
+    umount "$scratch/small"
+  fi
 }
 cd "$scratch" || exit 1
 mkdir -p tree/dir
@@ -217,5 +221,23 @@ if [ -c /dev/fuse ] && [ -r /dev/fuse ]; then
   check "fuse: no mount is left" sh -c "! grep -q '$RAMET_ROOT' /proc/mounts"
 else
   skip "fuse" "/dev/fuse is missing"
+fi
+
+# --- a host whose disk is full
+mkdir small
+if mount -t tmpfs -o size=2m none small 2> /dev/null; then
+  head -c 4M /dev/zero | tr '\0' x > more
+  "$RAMET" fork --root small base.squashfs full --size 64M > /dev/null
+  "$RAMET" attach --root small full --via nbd > /dev/null
+  check "a full disk is an error of the one who writes" sh -c \
+    "! nbdcopy more 'nbd+unix:///volume?socket=$scratch/small/forks/full/export/nbd.sock' 2> /dev/null"
+  "$RAMET" show --root small full > shown
+  check "and a line for who runs the host" grep -q \
+    "volume: a write failed, and who asked was told so: No space left on device; make room where .*small/forks/full/volume is" shown
+  check "one line, not one for each write" sh -c "[ \$(grep -c 'No space left' small/forks/full/log) = 1 ]"
+  "$RAMET" detach --root small full
+  umount small
+else
+  skip "a full disk is told of" "nothing may be mounted here"
 fi
 finish

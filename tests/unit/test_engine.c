@@ -309,6 +309,47 @@ static void failures_reach_their_requests(bool no_ring, bool no_quick)
 	close(p.fd);
 }
 
+struct told {
+	int count;
+	enum block_operation operation;
+	int code;
+};
+
+static void tell(void *ctx, enum block_operation operation, int code)
+{
+	struct told *told = ctx;
+	*told = (struct told){told->count + 1, operation, code};
+}
+
+/* A file that takes no writes: the device promises what its file does not keep. */
+static void a_device_that_fails_is_told_of(void)
+{
+	struct told told = {0};
+	struct ramet_error err = {0};
+	struct block_device *device;
+	struct engine *engine;
+	char path[] = "/tmp/ramet-engine-XXXXXX";
+	int fd = mkstemp(path);
+	REQUIRE(fd >= 0 && ftruncate(fd, 100000) == 0 && close(fd) == 0);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	REQUIRE(fd >= 0 && unlink(path) == 0 && block_file_open(fd, false, &device, &err) == 0);
+	const struct engine_options options = {.failed = tell, .failed_ctx = &told};
+	REQUIRE(engine_new(device, &options, &engine, &err) == 0);
+	ask(engine, &asked[0], BLOCK_READ, 0, 4096);
+	ask(engine, &asked[1], BLOCK_READ, device->size, 512);
+	ask(engine, &asked[2], BLOCK_WRITE, device->size, 512);
+	engine_drain(engine);
+	CHECK_EQ(told.count, 0); /* read, and asked wrongly */
+	ask(engine, &asked[0], BLOCK_WRITE, 4096, 4096);
+	engine_drain(engine);
+	CHECK(told.count == 1 && told.operation == BLOCK_WRITE && told.code == -EBADF);
+	ask(engine, &asked[0], BLOCK_DISCARD, 4096, 4096);
+	engine_drain(engine);
+	CHECK(told.count == 2 && told.operation == BLOCK_DISCARD && told.code == -EBADF);
+	engine_free(engine);
+	block_close(device);
+}
+
 static void a_file_is_a_device(void)
 {
 	struct ramet_error err = {0};
@@ -630,4 +671,5 @@ TEST_MAIN({"reads answer what the device has, by io_uring", reads_by_ring},
 		who_waits_for_a_group_is_not_forgotten},
 	{"threads end when that is asked for, and come again", threads_end_and_come_again},
 	{"a file is a device", a_file_is_a_device},
+	{"a device that fails is told of, a wrong request is not", a_device_that_fails_is_told_of},
 	{"what is in the page cache is lent, and nothing else", what_is_cached_is_lent})
