@@ -60,7 +60,8 @@ struct block_ops {
 	/* Whether all of it is in the page cache now. Where this is, map answers with one extent, whose
 	 * bytes need no checking and may be sent on from the file. Never blocks. NULL: no. */
 	bool (*cached)(struct block_device *device, uint64_t offset, uint64_t length);
-	/* Bring what a WAIT extent waits for. Blocks. 0, or a negative errno: the read fails with it. */
+	/* Bring what a WAIT extent waits for. Blocks. 0: ask again, it may have to wait once more; or a
+	 * negative errno: the read fails with it. */
 	int (*ready)(struct block_device *device, const struct block_extent *extent);
 	/* The bytes of a held extent have been read: 0, or a negative errno when they are not to be
 	 * believed. */

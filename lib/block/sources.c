@@ -8,7 +8,9 @@
  * back as it was is right again.
  *
  * A process that may have fewer files open than that keeps as many as it may: what nobody uses is closed
- * when the kernel gives no more, and there are fewer from then on.
+ * when the kernel gives no more, and fewer are kept from then on. Where all are in use, a worker waits a
+ * moment and has the engine ask again: the reads that would let go of them may stand behind it, for want
+ * of a worker. Only where none is in use, and nothing moves for long, is it an error (shortage.c).
  *
  * The lock is never held over a system call: files of a server that hangs hang too, closing included,
  * so what is closed is closed by a worker unless the file is on a disk.
@@ -22,17 +24,19 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "block/shortage.h"
 #include "block/source_notes.h"
 #include "image/source_file.h"
 
-/* Files that were opened for someone who did not take them yet are let go of only beyond so many. */
+/* Files that were opened for someone who did not take them yet are let go of only beyond so many, or when
+ * there were none to be had for so long. */
 enum {
 	OPEN_FILES = 256,
 	FRESH = 128,
 	BUCKETS = 128,
 	AGAIN_MS = 1000,
 	GROUPS = 15,
-	ROOM_TRIES = 50
+	UNTAKEN_MS = 250
 };
 
 struct source {
@@ -55,7 +59,10 @@ struct sources {
 	bool *slow_roots;
 	struct source_notes *notes;
 	bool fail_stalled;
+	unsigned stall_ms;
 	unsigned most, count;
+	unsigned open; /* files */
+	struct shortage shortage;
 	pthread_mutex_t lock;
 	pthread_cond_t opened;
 	struct source *buckets[BUCKETS];
@@ -94,9 +101,11 @@ int sources_new(
 	sources->lazy = lazy;
 	sources->roots = options->roots;
 	sources->fail_stalled = options->fail_stalled;
+	sources->stall_ms = options->stall_ms;
 	sources->most = options->open_files ? options->open_files : OPEN_FILES;
 	pthread_mutex_init(&sources->lock, NULL);
 	pthread_cond_init(&sources->opened, NULL);
+	shortage_init(&sources->shortage);
 	*out = sources;
 	return 0;
 }
@@ -168,13 +177,20 @@ static void remove_source(struct sources *sources, struct source *source, struct
 	*removed = source;
 }
 
-static void discard(struct source *removed)
+static void discard(struct sources *sources, struct source *removed)
 {
 	while (removed) {
 		struct source *next = removed->chain;
+		bool open = removed->fd >= 0;
 		cleanup_close(&removed->fd);
 		free(removed);
 		removed = next;
+		if (!open)
+			continue;
+		pthread_mutex_lock(&sources->lock);
+		sources->open--;
+		shortage_moved(&sources->shortage);
+		pthread_mutex_unlock(&sources->lock);
 	}
 }
 
@@ -215,11 +231,12 @@ void sources_free(struct sources *sources)
 	struct source *removed = NULL;
 	while (sources->oldest)
 		remove_source(sources, sources->oldest, &removed);
-	discard(removed);
-	discard(sources->closing);
+	discard(sources, removed);
+	discard(sources, sources->closing);
 	source_notes_free(sources->notes);
 	free(sources->slow_roots);
 	pthread_cond_destroy(&sources->opened);
+	shortage_destroy(&sources->shortage);
 	pthread_mutex_destroy(&sources->lock);
 	free(sources);
 }
@@ -236,11 +253,20 @@ uint16_t sources_group(const struct sources *sources, uint32_t file)
 static void take(struct sources *sources, struct source *source, struct block_extent *extent)
 {
 	source->refs++;
+	sources->shortage.held++;
 	source->fresh = false;
 	used(sources, source);
 	extent->fd = source->fd;
 	extent->source = source->file;
 	extent->group = source->slow ? (uint16_t)(1 + source->seen.root % GROUPS) : 0;
+}
+
+static void set_open(struct sources *sources, struct source *source, int fd)
+{
+	source->state = OPEN;
+	source->fd = fd;
+	sources->open++;
+	shortage_moved(&sources->shortage);
 }
 
 static struct source *list_new(struct sources *sources, uint32_t file)
@@ -285,13 +311,12 @@ static bool take_at_once(struct sources *sources, uint32_t file, struct block_ex
 	if (!find(sources, file))
 		source = list_new(sources, file);
 	if (source) {
-		source->state = OPEN;
-		source->fd = TAKE_FD(fd);
+		set_open(sources, source, TAKE_FD(fd));
 		take(sources, source, extent);
 		evict(sources, source, FRESH, &removed);
 	}
 	pthread_mutex_unlock(&sources->lock);
-	discard(removed);
+	discard(sources, removed);
 	return source;
 }
 
@@ -327,47 +352,80 @@ static enum source_cause open_source(
 	return cause;
 }
 
-/* The kernel gives no more files. Some are closed, or those who hold them are given time to let go.
- * false: there was enough of that. */
-static bool make_room(struct sources *sources, struct source *source, unsigned tries)
+enum room { ROOM_MADE, ROOM_AWAITED, ROOM_NONE };
+
+/* The kernel gives no more files: some are closed, or those who hold them are given time to let go.
+ * begun: when the source was tried. */
+static enum room make_room(struct sources *sources, struct source *source, uint64_t begun)
 {
-	const struct timespec pause = {.tv_nsec = 10000000};
 	struct source *removed = NULL;
 	pthread_mutex_lock(&sources->lock);
+	sources->shortage.held--;
+	/* Files in use are let go of some time, unless a source has stalled; that is told of its own. */
+	uint64_t held_ms = sources->fail_stalled ? sources->stall_ms : UINT64_MAX;
+	bool untaken = now() - shortage_note(&sources->shortage) >= UNTAKEN_MS;
+	bool hopeless = shortage_is_hopeless(&sources->shortage, begun, held_ms);
 	source->slow = sources->slow_roots[source->seen.root];
-	sources->most = MIN(sources->most, sources->count) / 2;
-	evict(sources, source, tries < ROOM_TRIES / 2 ? FRESH : 0, &removed);
+	sources->most = MIN(sources->most, MAX(sources->open / 2, 1));
+	evict(sources, source, untaken ? 0 : FRESH, &removed);
+	enum room room = removed ? ROOM_MADE : hopeless ? ROOM_NONE : ROOM_AWAITED;
+	if (room == ROOM_AWAITED)
+		shortage_wait(&sources->shortage, &sources->lock);
+	sources->shortage.held++;
 	pthread_mutex_unlock(&sources->lock);
-	if (!removed)
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
-	discard(removed);
-	return tries < ROOM_TRIES;
+	discard(sources, removed);
+	return room;
 }
 
-/* Nobody else touches a source that is OPENING. */
+/* As if nobody had asked for it. */
+static void forget(struct sources *sources, struct source *source)
+{
+	struct source *removed = NULL;
+	pthread_mutex_lock(&sources->lock);
+	sources->shortage.held--;
+	remove_source(sources, source, &removed);
+	pthread_cond_broadcast(&sources->opened);
+	pthread_mutex_unlock(&sources->lock);
+	discard(sources, removed);
+}
+
+static int tell_opened(
+	struct sources *sources, struct source *source, enum source_cause cause, int fd)
+{
+	struct source *removed = NULL;
+	pthread_mutex_lock(&sources->lock);
+	sources->shortage.held--;
+	source->state = BAD;
+	source->fresh = cause == SOURCE_RIGHT;
+	source->checked = now();
+	if (cause == SOURCE_RIGHT)
+		set_open(sources, source, fd);
+	evict(sources, source, FRESH, &removed);
+	pthread_cond_broadcast(&sources->opened);
+	pthread_mutex_unlock(&sources->lock);
+	discard(sources, removed);
+	return cause == SOURCE_RIGHT ? 0 : -EIO;
+}
+
+/* Nobody else touches a source that is OPENING; we are counted as one who holds a file. */
 static int open_and_check(struct sources *sources, struct source *source)
 {
 	int code = 0;
 	_cleanup_close_ int fd = -1;
-	struct source *removed = NULL;
-	unsigned tries = 0;
 	enum source_cause cause;
-	do
+	enum room room;
+	do {
+		uint64_t begun = now();
 		cause = open_source(sources, source, &fd, &code);
-	while (cause == SOURCE_UNREACHABLE && (code == EMFILE || code == ENFILE) &&
-		make_room(sources, source, tries++));
+		bool none = cause == SOURCE_UNREACHABLE && (code == EMFILE || code == ENFILE);
+		room = none ? make_room(sources, source, begun) : ROOM_NONE;
+	} while (room == ROOM_MADE);
+	if (room == ROOM_AWAITED) {
+		forget(sources, source);
+		return 0;
+	}
 	source_note_cause(sources->notes, source->file, cause, code);
-	pthread_mutex_lock(&sources->lock);
-	source->state = cause == SOURCE_RIGHT ? OPEN : BAD;
-	source->fresh = cause == SOURCE_RIGHT;
-	source->checked = now();
-	if (cause == SOURCE_RIGHT)
-		source->fd = TAKE_FD(fd);
-	evict(sources, source, FRESH, &removed);
-	pthread_cond_broadcast(&sources->opened);
-	pthread_mutex_unlock(&sources->lock);
-	discard(removed);
-	return cause == SOURCE_RIGHT ? 0 : -EIO;
+	return tell_opened(sources, source, cause, cause == SOURCE_RIGHT ? TAKE_FD(fd) : -1);
 }
 
 int sources_ready(struct sources *sources, uint32_t file)
@@ -386,6 +444,7 @@ int sources_ready(struct sources *sources, uint32_t file)
 		mine = source;
 		mine->state = OPENING;
 	}
+	sources->shortage.held += mine != NULL;
 	pthread_mutex_unlock(&sources->lock);
 	return mine ? open_and_check(sources, mine) : result;
 }
@@ -417,11 +476,14 @@ int sources_put(struct sources *sources, const struct block_extent *extent)
 	}
 	if (cause != SOURCE_RIGHT)
 		unlist(sources, source);
-	if (--source->refs == 0 && !source->listed)
+	sources->shortage.held--;
+	if (--source->refs == 0)
+		shortage_moved(&sources->shortage);
+	if (source->refs == 0 && !source->listed)
 		remove_source(sources, source,
 			extent->failed == ECANCELED && source->slow ? &sources->closing : &removed);
 	pthread_mutex_unlock(&sources->lock);
-	discard(removed);
+	discard(sources, removed);
 	return cause == SOURCE_RIGHT ? 0 : -EIO;
 }
 

@@ -20,7 +20,8 @@ void sources_free(struct sources *sources);
  * answer for ever. false: it has to be made ready. Never blocks. -EIO in *result: it has stalled, and
  * is not waited for. */
 bool sources_take(struct sources *sources, uint32_t file, struct block_extent *extent, int *result);
-/* Open and check the file. Blocks. 0, -EIO (a note says why) or -ENOMEM. */
+/* Open and check the file. Blocks. 0, -EIO (a note says why) or -ENOMEM. It may not be open even so:
+ * ask again. */
 int sources_ready(struct sources *sources, uint32_t file);
 /* It was read. -EIO: the bytes are not to be believed. Blocks for an extent with a group. */
 int sources_put(struct sources *sources, const struct block_extent *extent);

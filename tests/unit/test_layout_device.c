@@ -88,8 +88,18 @@ static void open_files_are_bounded(void)
 	world_end(&world);
 }
 
-/* A process that may open ten files more reads what is in a hundred, many at once. */
-static void few_descriptors_are_enough(bool no_ring)
+/* Nothing stalls, so the pool does not grow. */
+static void have_few_threads(struct world *world, const struct engine_options *options)
+{
+	struct ramet_error err = {0};
+	engine_free(world->engine);
+	world->device->stall_ms = 0;
+	REQUIRE(engine_new(world->device, options, &world->engine, &err) == 0);
+}
+
+/* A process that may open ten files more reads what is in a hundred, many at once. few_threads: those who
+ * wait for a file to be closed are as many as there are threads. */
+static void few_descriptors_are_enough(bool no_ring, bool few_threads)
 {
 	struct world world;
 	struct reading readings[FILES] = {0};
@@ -98,8 +108,10 @@ static void few_descriptors_are_enough(bool no_ring)
 	world_files(&world, FILES, 20000);
 	world_describe(&world);
 	REQUIRE(!tap_failed);
-	world_serve(&world, (struct block_layout_options){0},
-		(struct engine_options){.no_ring = no_ring, .no_quick = no_ring});
+	const struct engine_options options = {.no_ring = no_ring, .no_quick = no_ring};
+	world_serve(&world, (struct block_layout_options){0}, options);
+	if (few_threads)
+		have_few_threads(&world, &options);
 	REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
 	few = (struct rlimit){open_fds() + 10, before.rlim_max};
 	REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
@@ -121,12 +133,17 @@ static void few_descriptors_are_enough(bool no_ring)
 
 static void few_descriptors_by_ring(void)
 {
-	few_descriptors_are_enough(false);
+	few_descriptors_are_enough(false, false);
 }
 
 static void few_descriptors_by_threads(void)
 {
-	few_descriptors_are_enough(true);
+	few_descriptors_are_enough(true, false);
+}
+
+static void few_descriptors_by_few_threads(void)
+{
+	few_descriptors_are_enough(true, true);
 }
 
 /* ------------------------------------------------------------------------------------------- */
@@ -418,6 +435,8 @@ TEST_MAIN({"reads are what the sources hold", many_files_by_ring},
 	{"open files are bounded", open_files_are_bounded},
 	{"a process that may open few files closes what it does not need", few_descriptors_by_ring},
 	{"the same by threads", few_descriptors_by_threads},
+	{"the same by few threads: who waits does not stand in the way of who has one",
+		few_descriptors_by_few_threads},
 	{"files that changed give errors for their blocks, and a note with their name",
 		changes_before_they_are_opened},
 	{"files that change while they are open do too", changes_while_they_are_open},
