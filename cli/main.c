@@ -156,7 +156,11 @@ int main(int argc, char **argv)
 	}
 	const struct command *command = command_find(name);
 	if (!command) {
-		fprintf(stderr, "ramet: there is no command '%s'; 'ramet help' lists them.\n",
+		fprintf(stderr,
+			*name == '-'
+				? "ramet: options stand behind the command: 'ramet COMMAND %s'; "
+				  "'ramet help' lists the commands.\n"
+				: "ramet: there is no command '%s'; 'ramet help' lists them.\n",
 			text_disarm(argv[1]));
 		return EXIT_USAGE;
 	}

@@ -2,6 +2,7 @@
 # What the command line says to someone who mistypes, and to someone who asks.
 . "$(dirname "$0")/lib.sh"
 
+refused "an option before the command is told where it belongs" 2 "behind the command: 'ramet COMMAND --root'" "$RAMET" --root dir ls
 refused "an unknown command is refused by name" 2 "no command 'frok'.*ramet help" "$RAMET" frok
 refused "an unknown option is refused by name" 2 "no option --frok.*--help" "$RAMET" help --frok
 refused "a short option is refused by name" 2 "no option -x" "$RAMET" help -x
