@@ -31,6 +31,7 @@ void serving_free(struct serving *serving)
 	store_fork_free(&serving->fork);
 	server_config_free(&serving->config);
 	attachment_free(&serving->attachment);
+	free(serving->meant);
 }
 
 int serving_keep(struct serving *serving, int fd)
@@ -78,6 +79,8 @@ static int add_roots(struct serving *serving, struct ramet_store *store, const s
 		if (r == 0)
 			*place = fd;
 	}
+	for (size_t i = 0; r == 0 && words.given && words.given[i]; i++)
+		serving->meant[i] = serving->meant[i] || words.meant[i];
 	return r;
 }
 
@@ -167,6 +170,14 @@ static size_t list_drives(const struct store_fork *fork, char names[static RAMET
 	return count;
 }
 
+static bool has_become_plain(const struct store_fork *fork)
+{
+	bool plain = fork->base_lazy && fork->base_plain;
+	for (size_t i = 0; i < fork->layers.count; i++)
+		plain = plain || (fork->layers.items[i].lazy && fork->layers.items[i].plain);
+	return plain;
+}
+
 int serving_add_drives(struct serving *serving, struct ramet_store *store,
 	const struct ramet_attach_options *options, int record, struct ramet_error *err)
 {
@@ -176,10 +187,15 @@ int serving_add_drives(struct serving *serving, struct ramet_store *store,
 	bool some_lazy = false;
 	for (size_t i = 0; i < count; i++)
 		some_lazy = some_lazy || drives[i].lazy;
-	int r = 0;
+	serving->meant = source_words_marks(options->sources);
+	int r = serving->meant ? 0 : error_memory(err);
 	for (size_t i = 0; i < count && r == 0; i++)
 		if (options->all || !some_lazy || drives[i].lazy)
 			r = add_drive(serving, store, &drives[i], options, record, err);
+	/* Of what was made a plain file meanwhile nobody needs the folders. */
+	if (r == 0 && !has_become_plain(&serving->fork))
+		r = source_words_refuse_idle(
+			options->sources, serving->meant, serving->fork.name, err);
 	return r;
 }
 

@@ -13,6 +13,7 @@ struct serving {
 	struct server_config config;  /* for the server */
 	struct attachment attachment; /* for whoever asks later; addresses come with the answer */
 	VECTOR(int) fds;              /* that the server inherits: closed by serving_free */
+	bool *meant;                  /* each word of --source: it says where a folder is */
 };
 #define SERVING_NONE \
 	{ \

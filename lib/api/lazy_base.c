@@ -160,7 +160,7 @@ int lazy_base_open_roots(struct lazy_base *base, const struct source_words *word
 				  : 0;
 	for (size_t i = 0; i < base->roots.count && r == 0; i++)
 		r = open_root(base, i, words, made, err);
-	return r;
+	return r < 0 ? r : source_words_refuse_idle(words->given, words->meant, base->path, err);
 }
 
 int lazy_base_feed(struct ramet_store *store, int64_t image, int fd, const char *path,

@@ -14,16 +14,27 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
+bool *source_words_marks(const char *const *given)
+{
+	size_t count = 0;
+	while (given && given[count])
+		count++;
+	return calloc(count + 1, sizeof(bool));
+}
+
 int source_words_load(struct source_words *words, struct ramet_store *store, int64_t image,
 	const char *const *given, struct ramet_error *err)
 {
-	*words = (struct source_words){.given = given};
+	*words = (struct source_words){.given = given, .meant = source_words_marks(given)};
+	if (!words->meant)
+		return error_memory(err);
 	return store ? store_roots_find(store, image, &words->noted, err) : 0;
 }
 
 void source_words_free(struct source_words *words)
 {
 	store_roots_free(&words->noted);
+	free(words->meant);
 }
 
 int source_words_check(const struct source_words *words, const char *lazy, const char *first,
@@ -39,23 +50,38 @@ int source_words_check(const struct source_words *words, const char *lazy, const
 	return 0;
 }
 
+/* What it says of the folder; NULL: nothing. */
+static const char *read_word(const char *word, const struct source_root *root)
+{
+	size_t length = strlen(root->path);
+	if (strncmp(word, root->path, length) == 0 && word[length] == '=')
+		return word + length + 1;
+	size_t digits = strspn(word, "0123456789");
+	if (digits && word[digits] == '=')
+		return strtoull(word, NULL, 10) == root->number ? word + digits + 1 : NULL;
+	return root->count == 1 && !strchr(word, '=') ? word : NULL;
+}
+
 const char *source_words_given(const struct source_words *words, const struct source_root *root)
 {
-	for (size_t i = 0; words->given && words->given[i]; i++) {
-		const char *word = words->given[i];
-		size_t length = strlen(root->path);
-		if (strncmp(word, root->path, length) == 0 && word[length] == '=')
-			return word + length + 1;
-		size_t digits = strspn(word, "0123456789");
-		if (digits && word[digits] == '=') {
-			if (strtoull(word, NULL, 10) == root->number)
-				return word + digits + 1;
-			continue;
-		}
-		if (root->count == 1 && !strchr(word, '='))
-			return word;
+	const char *place = NULL;
+	for (size_t i = 0; words->given && words->given[i] && !place; i++) {
+		place = read_word(words->given[i], root);
+		words->meant[i] = words->meant[i] || place;
 	}
-	return NULL;
+	return place;
+}
+
+int source_words_refuse_idle(
+	const char *const *given, const bool *meant, const char *whose, struct ramet_error *err)
+{
+	for (size_t i = 0; given && given[i]; i++)
+		if (!meant[i])
+			return error_set(err, EINVAL,
+				"--source %s means no folder that %s stands on, or one that was "
+				"named before; 'ramet inspect' tells those of a lazy image",
+				given[i], whose);
+	return 0;
 }
 
 const char *source_words_place(const struct source_words *words, const struct source_root *root)

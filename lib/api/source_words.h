@@ -16,6 +16,7 @@
 struct source_words {
 	const char *const *given; /* NULL-terminated, or NULL; borrowed */
 	struct store_roots noted;
+	bool *meant; /* each of given: it was the answer to source_words_given() */
 };
 /* Of the image of this row; store NULL, or row 0: nothing is noted. */
 int source_words_load(struct source_words *words, struct ramet_store *store, int64_t image,
@@ -36,8 +37,14 @@ struct source_root {
 /* -EINVAL when there is a word without "=" and not just one folder, the first of which is first. */
 int source_words_check(const struct source_words *words, const char *lazy, const char *first,
 	size_t count, struct ramet_error *err);
+/* Marks for the words of given; NULL: no memory. The caller frees them. */
+bool *source_words_marks(const char *const *given);
 /* Where a word given says that it is; NULL: none does. */
 const char *source_words_given(const struct source_words *words, const struct source_root *root);
+/* -EINVAL when a word meant none of the folders that were asked for: its writer expects something else to
+ * be read. whose: what stands on those, for the message. */
+int source_words_refuse_idle(
+	const char *const *given, const bool *meant, const char *whose, struct ramet_error *err);
 /* The same, or where the catalogue says that it is; NULL: where it was. */
 const char *source_words_place(const struct source_words *words, const struct source_root *root);
 /* Open the folder where it is: an fd for looking names up (O_PATH). -EPERM: it is not made here, and

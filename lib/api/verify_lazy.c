@@ -97,7 +97,9 @@ static int find_places(const struct verify_lazy *verify, const struct lazy *lazy
 		if (given)
 			r = keep_given(verify, i, given, err);
 	}
-	return r;
+	return r < 0 ? r
+		     : source_words_refuse_idle(
+			       verify->words->given, verify->words->meant, verify->path, err);
 }
 
 static int check_sources(

@@ -123,6 +123,12 @@ refused "with another --source it is another attachment" 1 "in another way" "$RA
 "$RAMET" detach vm
 check "OLD=DIR and N=DIR say it too" sh -c "'$RAMET' attach vm --via nbd --source '$scratch/tree=$scratch/elsewhere' &&
   '$RAMET' detach vm && '$RAMET' attach vm --via nbd --source '1=$scratch/elsewhere' && '$RAMET' detach vm"
+for word in "$scratch/tre=$scratch/elsewhere" "7=$scratch/elsewhere"; do
+  refused "--source $word means nothing" 1 "--source $word means no folder that vm stands on" \
+    "$RAMET" attach vm --via nbd --source "1=$scratch/elsewhere" --source "$word"
+done
+refused "one folder is not in two places" 1 "--source $scratch/copy means no folder" \
+  "$RAMET" attach vm --via nbd --source "$scratch/elsewhere" --source "$scratch/copy"
 refused "--source names a folder that is there" 1 "nowhere" "$RAMET" attach vm --via nbd --source "$scratch/nowhere"
 refused "what is there now must be the same" 1 "^$" sh -c '
   cp -a elsewhere copy && "$RAMET" verify base.lazy --source copy > said || { grep -q "was replaced since" said && echo >&2; exit 1; }'
@@ -137,6 +143,10 @@ mv elsewhere third
 refused "moved once more it is named where it was last" 1 "folder $scratch/elsewhere .*once for all" "$RAMET" attach vm --via nbd
 check "--source goes before what was noted" sh -c '"$RAMET" attach vm --via nbd --source third && "$RAMET" detach vm'
 check "and may be noted anew" sh -c '"$RAMET" verify base.lazy --source "$PWD/tree=third" > /dev/null && "$RAMET" attach vm --via nbd && "$RAMET" detach vm'
+refused "verify has no use for other words" 1 "--source 2=third means no folder that base.lazy stands on" \
+  "$RAMET" verify base.lazy --source 1=third --source 2=third
+refused "nor has materialize" 1 "--source 2=third means no folder that base.lazy stands on" \
+  "$RAMET" materialize base.lazy plain --source 1=third --source 2=third
 refused "--source is of a lazy image" 1 "converted.erofs is no lazy image" "$RAMET" verify converted.erofs --source third
 refused "and of one" 2 "of one image" "$RAMET" verify base.lazy converted.erofs --source third
 mv third tree

@@ -52,6 +52,9 @@ refused "attaching in another way names the present one" 1 "attached in another 
   "$RAMET" attach vm --via nbd --all
 refused "an attached fork is not removed" 1 "fork vm is attached, and process $pid serves it; 'ramet detach vm'" "$RAMET" rm vm
 refused "an attached fork is not diffed" 1 "is attached" "$RAMET" diff vm
+refused "a fork of files stands on no folder" 1 "--source tree means no folder that full-of-files stands on" sh -c \
+  '"$RAMET" fork base.squashfs full-of-files --size 64M > /dev/null; "$RAMET" attach full-of-files --via nbd --source tree; s=$?
+   "$RAMET" rm full-of-files; exit $s'
 refused "there are no other ways than those" 1 "no export called floppy; there are .*nbd.* path" "$RAMET" attach vm --via floppy
 refused "no fork, no attachment" 1 "no fork called none" "$RAMET" attach none --via nbd
 
