@@ -229,11 +229,11 @@ fi
 # --- a host whose disk is full
 mkdir small
 if mount -t tmpfs -o size=2m none small 2> /dev/null; then
-  head -c 4M /dev/zero | tr '\0' x > more
+  head -c 4M /dev/zero | tr '\0' x > filling
   "$RAMET" fork --root small base.squashfs full --size 64M > /dev/null
   "$RAMET" attach --root small full --via nbd > /dev/null
   check "a full disk is an error of the one who writes" sh -c \
-    "! nbdcopy more 'nbd+unix:///volume?socket=$scratch/small/forks/full/export/nbd.sock' 2> /dev/null"
+    "! nbdcopy filling 'nbd+unix:///volume?socket=$scratch/small/forks/full/export/nbd.sock' 2> /dev/null"
   "$RAMET" show --root small full > shown
   check "and a line for who runs the host" grep -q \
     "volume: a write failed, and who asked was told so: No space left on device; make room where .*small/forks/full/volume is" shown
