@@ -153,6 +153,9 @@ static void slot_done(struct block_request *request, int result)
 	fuse->in_flight--;
 	if (request->operation == BLOCK_READ || request->operation == BLOCK_WRITE)
 		fuse->bytes -= request->length;
+	/* Who waits for each answer asks again right after it. */
+	if (fuse->in_flight == 0)
+		loop_expect(fuse->options.loop);
 	slot_give(slot);
 }
 

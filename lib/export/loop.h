@@ -48,7 +48,7 @@ void loop_remove_hook(struct loop *loop, struct loop_hook *hook);
 /* Set, or set anew. */
 void loop_set_timer(struct loop *loop, struct loop_timer *timer, unsigned milliseconds);
 void loop_clear_timer(struct loop *loop, struct loop_timer *timer);
-/* In a hook: somebody was answered in this turn, and may ask on within microseconds. */
+/* In a hook, or when a request is done: somebody was answered in this turn, and may ask on within microseconds. */
 void loop_expect(struct loop *loop);
 
 /* Until loop_stop(); its result is answered. */
