@@ -294,6 +294,8 @@ static int run_work(struct build *build, struct ramet_error *err)
 		.ctx = build,
 	};
 	int r = work_run(&work, err);
+	if (r == 0 && options->lazy && work_is_hostile(&work))
+		r = build_lazy_check_roots(&work, build->output.fd, options->output, err);
 	vector_free(&folders);
 	return r;
 }

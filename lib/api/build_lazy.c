@@ -7,7 +7,10 @@
 #include "api/build_lazy.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "image/lazy.h"
@@ -46,6 +49,65 @@ int build_lazy_write(const struct image_format *format, struct tree *tree,
 	result->lazy_metadata_bytes = lazy.metadata_bytes;
 	result->lazy_table_bytes = lazy.table_bytes;
 	result->lazy_extents = lazy.extents;
+	return 0;
+}
+
+/* Is root the folder at path, or the one that the file at path is in? */
+static bool is_at(const struct stat *root, const char *path)
+{
+	struct stat st;
+	_cleanup_free_ char *resolved = realpath(path, NULL);
+	if (!resolved || stat(resolved, &st) < 0)
+		return false;
+	if (!S_ISDIR(st.st_mode)) {
+		*strrchr(resolved, '/') = '\0';
+		if (stat(*resolved ? resolved : "/", &st) < 0)
+			return false;
+	}
+	return st.st_dev == root->st_dev && st.st_ino == root->st_ino;
+}
+
+static bool is_of_source(const struct stat *root, const struct source *source)
+{
+	bool found = false;
+	struct stat st;
+	for (size_t i = 0; i < source->fds.count && !found; i++)
+		found = fstat(source->fds.items[i], &st) == 0 && st.st_dev == root->st_dev &&
+			st.st_ino == root->st_ino;
+	for (size_t i = 0; i < source->folders.count && !found; i++)
+		found = is_at(root, source->folders.items[i]);
+	for (size_t i = 0; i < source->binds.count && !found; i++)
+		found = is_at(root, source->binds.items[i].source);
+	return found;
+}
+
+static bool is_of_work(const struct stat *root, const struct work *work)
+{
+	bool found = false;
+	for (size_t i = 0; i < work->folder_count && !found; i++)
+		found = is_at(root, work->folders[i]);
+	for (size_t i = 0; i < work->source_count && !found; i++)
+		found = is_of_source(root, work->sources[i]);
+	return found;
+}
+
+int build_lazy_check_roots(
+	const struct work *work, int out, const char *path, struct ramet_error *err)
+{
+	_cleanup_lazy_ struct lazy *lazy = NULL;
+	struct lazy_facts facts;
+	struct stat root;
+	int r = lazy_open(out, path, &lazy, err);
+	if (r < 0)
+		return r;
+	lazy_describe(lazy, &facts);
+	for (uint32_t i = 0; i < facts.roots; i++)
+		if (stat(lazy_root(lazy, i), &root) < 0 || !S_ISDIR(root.st_mode) ||
+			!is_of_work(&root, work))
+			return error_set(err, EPERM,
+				"%s would stand on a folder that nobody named: what it was made of "
+				"took the process over that read it, so trust none of it",
+				path);
 	return 0;
 }
 

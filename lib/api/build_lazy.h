@@ -19,6 +19,10 @@ int build_lazy_write(const struct image_format *format, struct tree *tree,
 	const struct image_options *options, int spool, int out, struct image_figures *figures,
 	struct ramet_build_result *result, struct ramet_error *err);
 
+/* The work was a sandboxed child's, and what it wrote into out (its name: path) will be believed: each
+ * folder that it names must be one that the work had. -EPERM: one is not. */
+int build_lazy_check_roots(
+	const struct work *work, int out, const char *path, struct ramet_error *err);
 /* Say which files of the finished tree the user, who makes the image, may not read: nobody reads them
  * before a guest does. */
 void build_lazy_tell_unreadable(struct tree *tree, uid_t user, const struct work_reports *reports);

@@ -210,18 +210,27 @@ static int run_confined(const struct work *work, const char *what, struct ramet_
 	return r;
 }
 
+static const struct source *first_hostile(const struct work *work)
+{
+	for (size_t i = 0; i < work->source_count; i++)
+		if (work->sources[i]->ops->hostile)
+			return work->sources[i];
+	return NULL;
+}
+
+bool work_is_hostile(const struct work *work)
+{
+	return work->hostile || first_hostile(work);
+}
+
 int work_run(const struct work *work, struct ramet_error *err)
 {
-	const char *what = work->what;
-	bool hostile = work->hostile;
-	for (size_t i = 0; i < work->source_count; i++) {
-		if (!work->sources[i]->ops->hostile)
-			continue;
-		hostile = true;
-		if (!what)
-			what = work->sources[i]->place;
-	}
-	if (!hostile)
+	if (!work_is_hostile(work))
 		return work->run(work->ctx, &work->reports, err);
-	return run_confined(work, what ? what : "the source", err);
+	const struct source *first = first_hostile(work);
+	return run_confined(work,
+		work->what ? work->what
+		: first    ? first->place
+			   : "the source",
+		err);
 }

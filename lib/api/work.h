@@ -44,6 +44,8 @@ struct work {
 	int (*run)(void *ctx, const struct work_reports *reports, struct ramet_error *err);
 	void *ctx;
 };
+/* Whether a sandboxed child does it. */
+bool work_is_hostile(const struct work *work);
 /* What run answers. -EUCLEAN: the child was ended, for its memory, its time or what it tried. */
 int work_run(const struct work *work, struct ramet_error *err);
 
