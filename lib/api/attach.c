@@ -281,10 +281,13 @@ static int check_options(const struct ramet_attach_options *options, struct rame
 			err, EINVAL, "say how to attach fork %s, with --via", options->name);
 	bool serves = strcmp(options->via, "path") != 0;
 	if (!serves && (options->address || options->user || options->read_only ||
-			       (options->sources && options->sources[0])))
+			       (options->sources && options->sources[0]) || options->fail_stalled ||
+			       options->stall_seconds || options->no_prefetch ||
+			       options->prefetch_bandwidth))
 		return error_set(err, EINVAL,
-			"via path nothing is served, and the files are what they are: leave --address, "
-			"--user, --read-only and --source away");
+			"via path nothing is served, and the files are what they are: leave what is said of a "
+			"server away (--address, --user, --read-only, --source, --on-stall, "
+			"--stall-timeout and those of prefetching)");
 	if (options->stall_seconds > 86400)
 		return error_set(err, EINVAL, "a source can be waited for for a day at most");
 	return 0;

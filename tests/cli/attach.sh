@@ -188,6 +188,9 @@ refused "a file in the place of the socket is left alone" 1 "file" "$RAMET" atta
 check "its failure leaves nothing behind" sh -c "'$RAMET' attach vm --via nbd > /dev/null && '$RAMET' detach vm && cat file"
 refused "a port that there is not is not another one" 1 "from 0 to 65535" "$RAMET" attach vm --via nbd --address 127.0.0.1:99999
 refused "path takes no words about serving" 1 "nothing is served" "$RAMET" attach vm --via path --read-only
+for word in --on-stall=fail --stall-timeout=5 --no-prefetch --prefetch-bandwidth=1M; do
+  refused "nor $word" 1 "nothing is served" "$RAMET" attach vm --via path "$word"
+done
 check "path prints the files" sh -c "'$RAMET' attach vm --via path > out && grep -q '^base *$scratch/base.squashfs$' out &&
   grep -q '^volume .*/forks/vm/volume (writable)' out"
 
